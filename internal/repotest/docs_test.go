@@ -1,0 +1,143 @@
+package repotest
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/thaw-lambda/thaw/collector"
+	"github.com/thaw-lambda/thaw/extension"
+	"github.com/thaw-lambda/thaw/internal/lifecycle"
+	"github.com/thaw-lambda/thaw/internal/metric"
+)
+
+var update = flag.Bool("update", false, "rewrite the generated documents")
+
+// TestDocs holds the documents that list what the code declares against the
+// code.
+func TestDocs(t *testing.T) {
+	for name, want := range map[string]string{
+		"docs/telemetry.md": telemetry(),
+		"docs/config.md":    config(),
+	} {
+		if *update {
+			if err := os.WriteFile(filepath.Join(root, name), []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := read(t, name); got != want {
+			t.Errorf("%s is not what the code says; run `make generate`", name)
+		}
+	}
+}
+
+func telemetry() string {
+	var b bytes.Buffer
+	b.WriteString(`# Telemetry
+
+Generated from internal/lifecycle and internal/metric by ` + "`make generate`" + `; a test holds it against them.
+
+## Spans
+
+The extension sends one trace for each invocation. Its id is that of the X-Ray header, where there is one.
+
+| span | type | when | what it says |
+| --- | --- | --- | --- |
+| the function's name | invocation | every invocation | SERVER span from the beginning of the wait to the end; carries the run, and when warm the report too |
+| init | init | every init | child of the invocation that waited for it, else a trace of its own |
+| extensions, runtime+function, restore, unattributed | part | cold starts | the parts of the init |
+| run | run | cold starts | what the runtime did |
+| response latency, response duration, runtime overhead | part | cold starts | the parts of the run |
+| report | report | cold starts, and reports that come late | what the platform billed, and the log latency |
+| shutdown | shutdown | every shutdown and reset | its reason, and the account of what was sent and lost; a trace of its own |
+
+## Attributes
+
+Durations are milliseconds with a fraction, as Lambda states them.
+
+| attribute | on | type | unit | meaning |
+| --- | --- | --- | --- | --- |
+`)
+	for _, a := range lifecycle.Attributes() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", a.Name, a.On, a.Type, code(a.Unit), a.Text)
+	}
+	b.WriteString(`
+## Metrics
+
+Counters are cumulative and never reset: a total over a range is the last value at its end less the last value at its start, zero where
+there was none. Histograms are exponential (native in Prometheus). Labels of every metric of a function: ` + list(metric.Common()) + `; every
+series also has ` + code(metric.LabelInstance) + `, the collector that wrote it: sum over it. In PromQL, dots become underscores.
+
+| metric | in PromQL | type | unit | further labels | meaning |
+| --- | --- | --- | --- | --- | --- |
+`)
+	for _, d := range metric.All() {
+		kind := string(d.Kind)
+		if d.Kind == metric.Histogram {
+			kind = fmt.Sprintf("histogram, scale %d", d.Scale)
+		}
+		labels := list(d.Labels)
+		if d.PerCollector {
+			labels = "only " + code(metric.LabelInstance)
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s | %s |\n", d.Name, d.Prometheus(), kind, code(d.Unit), labels, d.Text)
+	}
+	return b.String()
+}
+
+func config() string {
+	var b bytes.Buffer
+	b.WriteString(`# Configuration
+
+Generated from the code by ` + "`make generate`" + `; a test holds it against the code.
+
+## The extension
+
+Environment variables of the function. A value that cannot be used is told in one line of the log, and the default is used: nothing here can
+fail a function.
+
+| variable | default | meaning |
+| --- | --- | --- |
+`)
+	for _, s := range extension.Settings() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Name, code(s.Default), s.Text)
+	}
+	b.WriteString(`
+## The collector
+
+Environment variables of ` + "`thaw-collector`" + ` when it runs without ` + "`--config`" + `. With a configuration file of your own everything is as in any
+OpenTelemetry Collector; the settings of our components are in their README files, and
+[the built-in configuration](../collector/config.yaml) is a commented example.
+
+| variable | default | meaning |
+| --- | --- | --- |
+`)
+	for _, s := range collector.Settings() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Name, code(s.Default), s.Text)
+	}
+	b.WriteString(`
+## The command line
+
+` + "`thaw --help`" + ` and ` + "`thaw COMMAND --help`" + ` list every flag. Nothing else is read, but ` + "`NO_COLOR`" + `.
+`)
+	return b.String()
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+func list(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = code(n)
+	}
+	return strings.Join(quoted, ", ")
+}
