@@ -1,0 +1,47 @@
+// Package coldstartconnector is an OpenTelemetry Collector connector: traces of
+// AWS Lambda execution environments in, metrics out.
+//
+// It counts what Thaw's extension observed: invocations, cold starts, inits and
+// their parts, memory, log latency. Which metrics there are is declared in
+// internal/metric, how a span is read in internal/lifecycle; this package only
+// adds up.
+//
+// # What an acknowledgement means
+//
+// A batch that ConsumeTraces has accepted is counted, once, even if the
+// collector is killed in the next instant. In order:
+//
+//  1. The spans are decoded into observations.
+//  2. The observations are appended to a journal in the data directory. If that
+//     fails, nothing is counted and the sender is told to try again.
+//  3. They are applied to the [state], which recognises by its id a span that
+//     it has counted before.
+//
+// After a restart the last snapshot of the state is loaded and the journal
+// since then is applied by the same code as in step 3. That is why the state is
+// pure: what it becomes depends on the batches alone.
+//
+// # What is emitted
+//
+// Values are cumulative and never go back. An emission holds every series that
+// changed since the last one, and each series at least every four minutes, so
+// that the value at any point in time is found within Prometheus's look-back of
+// five. What the next consumer refuses is emitted again later.
+//
+// # Passing traces on
+//
+// As a receiver of a traces pipeline the connector passes on what it is given.
+// That is best effort: a backend that is down is no reason to refuse a batch.
+//
+// # Files
+//
+//	fold.go       what an observation adds to which series
+//	state.go      the series, what is known of functions; emission
+//	histogram.go  exponential histograms
+//	clusters.go   environment-hours, for honest confidence intervals
+//	seen.go       ids of the spans that have been counted
+//	codec.go      state and batches as bytes
+//	store.go      journal, snapshots and lock in the data directory
+//	connector.go  the component: clock, goroutine, pipeline
+//	forward.go    traces to traces, for passing them on
+package coldstartconnector
