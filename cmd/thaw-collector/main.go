@@ -2,25 +2,17 @@
 // starts, keeps the counts in an embedded Prometheus store and answers PromQL.
 //
 // It is a distribution of the OpenTelemetry Collector: see package collector
-// for its parts. Without --config it runs config.yaml of this folder, which
-// these variables change:
-//
-//	THAW_DATA_DIR             where everything is kept; $XDG_STATE_HOME/thaw or ~/.local/state/thaw
-//	THAW_OTLP_HTTP_ENDPOINT   127.0.0.1:4318
-//	THAW_OTLP_GRPC_ENDPOINT   127.0.0.1:4317
-//	THAW_HTTP_ENDPOINT        127.0.0.1:8464, the Prometheus API
-//	THAW_FORWARD_ENDPOINT     OTLP/HTTP endpoint to pass traces on to; none
-//	THAW_LOG_LEVEL            debug, info, warn or error; info
-//
-// OTEL_EXPORTER_OTLP_ENDPOINT is not among them on purpose: it is what makes
-// programs send to a collector, such as this one, and would make a loop.
+// for its parts. Without --config it runs config.yaml of this folder, which the
+// variables of [collector.Settings] change.
 package main
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/collector/component"
@@ -34,6 +26,7 @@ import (
 	"github.com/thaw-lambda/thaw/collector"
 	"github.com/thaw-lambda/thaw/collector/promapiextension"
 	"github.com/thaw-lambda/thaw/internal/version"
+	"github.com/thaw-lambda/thaw/report"
 )
 
 func main() {
@@ -60,19 +53,39 @@ func run(ctx context.Context, args []string, env lookup, stdout, stderr io.Write
 	return 0
 }
 
-const long = `thaw-collector receives what Thaw's Lambda extension sends, counts cold
-starts, keeps the counts in an embedded Prometheus store and answers PromQL.
+// long is the help text, with the folder that data goes to on this machine.
+func long(dir string) string {
+	var b strings.Builder
+	b.WriteString(`thaw-collector receives what Thaw's Lambda extension sends, counts cold
+starts, keeps the counts in an embedded Prometheus store, answers PromQL and
+serves the report as a page.
 
 It is an OpenTelemetry Collector. Without --config it runs a built-in
 configuration, printed by "thaw-collector example", which these variables
 change:
+`)
+	for _, s := range collector.Settings() {
+		value := s.Default
+		switch {
+		case s.Name == envDataDir:
+			value = dir
+		case value == "":
+			value = "none"
+		}
+		fmt.Fprintf(&b, "\n  %-24s  %s (%s)", s.Name, s.Text, value)
+	}
+	return b.String()
+}
 
-  THAW_DATA_DIR             where everything is kept (%s)
-  THAW_OTLP_HTTP_ENDPOINT   OTLP over HTTP (127.0.0.1:4318)
-  THAW_OTLP_GRPC_ENDPOINT   OTLP over gRPC (127.0.0.1:4317)
-  THAW_HTTP_ENDPOINT        Prometheus API (127.0.0.1:8464)
-  THAW_FORWARD_ENDPOINT     OTLP/HTTP endpoint to pass traces on to (none)
-  THAW_LOG_LEVEL            debug, info, warn or error (info)`
+// page mounts the report, which asks the Prometheus API beside it.
+func page() promapiextension.Option {
+	return promapiextension.WithHandler(func(api promapiextension.API) http.Handler {
+		client := &report.Client{URL: api.URL}
+		mux := http.NewServeMux()
+		mux.Handle("/{$}", report.Handler(func() report.Source { return client }, report.Options{}))
+		return mux
+	})
+}
 
 func newCommand(env lookup, stderr io.Writer) (*cobra.Command, error) {
 	dir, err := dataDir(env)
@@ -87,7 +100,7 @@ func newCommand(env lookup, stderr io.Writer) (*cobra.Command, error) {
 		fmt.Fprintln(stderr, readyLine(r))
 	})
 	cmd := otelcol.NewCommand(otelcol.CollectorSettings{
-		Factories:      func() (otelcol.Factories, error) { return collector.Factories(ready) },
+		Factories:      func() (otelcol.Factories, error) { return collector.Factories(ready, page()) },
 		LoggingOptions: []zap.Option{zap.WrapCore(func(c zapcore.Core) zapcore.Core { return plainCore{c} })},
 		BuildInfo: component.BuildInfo{
 			Command:     "thaw-collector",
@@ -105,7 +118,7 @@ func newCommand(env lookup, stderr io.Writer) (*cobra.Command, error) {
 		}},
 	})
 	cmd.Short = "Receive traces of Lambda functions, count cold starts, answer PromQL"
-	cmd.Long = fmt.Sprintf(long, dir)
+	cmd.Long = long(dir)
 	cmd.Example = `  thaw-collector
   THAW_HTTP_ENDPOINT=127.0.0.1:9464 thaw-collector --config my.yaml
   curl 'http://127.0.0.1:8464/api/v1/query?query=faas_coldstarts_total'`
