@@ -310,6 +310,7 @@ type Account struct {
 // be in order of time.
 func FillParts(start time.Time, total time.Duration, parts []Part) []Part {
 	out := slices.Clone(parts)
+	total = max(total, 0)
 	var sum time.Duration
 	for i := range out {
 		out[i].Duration = min(max(out[i].Duration, 0), total-sum)

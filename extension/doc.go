@@ -1,0 +1,67 @@
+// Package extension is what runs inside a Lambda execution environment: it
+// follows the init, the invocations and the shutdown of the environment, and
+// sends them as OTLP traces.
+//
+// # Its life
+//
+// [Run] registers before anything else, because Lambda starts the runtime only
+// when every extension has registered. Everything that follows overlaps with
+// the start of the runtime: read the settings ([Settings]), listen, subscribe
+// to the Telemetry API, parse the certificate roots if the endpoint is https,
+// and call next for the first time, which says that our init is over.
+//
+// Three parts then work side by side, each with one owner:
+//
+//   - the loop over next (run.go, lambda.go) learns of invocations and of the
+//     shutdown;
+//   - the listener (listener.go, telemetry.go) receives what the platform
+//     tells about them, often late and sometimes twice;
+//   - the sender (deliver.go, export.go) posts what is ready.
+//
+// They meet in the recorder (record.go), which holds the state machine
+// (state.go, init.go, invocation.go) and the queue (queue.go) behind one lock.
+// The state machine does no I/O and has no clock: it is tested with recorded
+// events alone.
+//
+// # Why nothing is added after the response
+//
+// An invocation is over, and the environment is frozen, when the runtime and
+// every extension have called next. The end of the run is known to us only
+// from platform.runtimeDone, which arrives up to 25 ms after it (the shortest
+// buffering that Lambda offers): an extension that waits for that event
+// prolongs every invocation by as much, and that is billed. So the loop calls
+// next again as soon as it has an INVOKE, while the function is still running:
+// by the time the runtime is done we have long been, and the platform waits
+// for the runtime alone. A call of next that blocks keeps nobody else from
+// working: telemetry is received and exports are made in the background for
+// as long as the invocation runs, on whatever CPU the function leaves.
+//
+// The price is that the environment may freeze at any moment:
+//
+//   - What has not arrived by then arrives after the next thaw. The platform's
+//     report of an invocation is always of that kind, because it is written
+//     once everybody is done. An invocation is therefore sent during the next
+//     one, or at the shutdown.
+//   - An export may be frozen half way. It is begun only while an invocation
+//     is believed to run, and one that a freeze has broken is made again. That
+//     is safe because span ids are derived from what they describe: a batch
+//     that arrives twice is recognised as such.
+//
+// This is the flush policy "next". A policy that waits after the run plugs in
+// at one place, [sender.due], and in the loop over next before it calls again.
+//
+// # Failing open
+//
+// Nothing here may fail, block or slow the function. Lambda takes an extension
+// that exits for a crash of the environment, whatever its exit code, so Run
+// returns only after a SHUTDOWN, or when it does not run in Lambda at all. Each
+// thing that is off is told in one line of the log. Panics are caught at the
+// top of each goroutine, and the loop over next goes on.
+//
+// A registration that fails leaves only bad choices: Lambda waits for us until
+// the init times out, or we exit, which is Extension.Crash at once. We retry
+// what may pass (a refused connection, a 5xx), ask for fewer events where the
+// events were refused, and then block: if the platform does not count us (as
+// emulators that start us by hand do not) the function runs undisturbed, and
+// if it does, nothing we could do would save the init.
+package extension

@@ -1,0 +1,202 @@
+package extension
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/thaw-lambda/thaw/internal/version"
+)
+
+const (
+	// idleTimeout closes a connection before the load balancers of this world
+	// do, of which some do so without a word.
+	idleTimeout = 55 * time.Second
+	// maxExportAnswer bounds what is read of a backend's answer.
+	maxExportAnswer = 64 << 10
+)
+
+// exporter posts batches to an OTLP/HTTP endpoint.
+type exporter struct {
+	url     string
+	header  http.Header
+	timeout time.Duration
+	http    *http.Client
+	// zip is kept: a new one costs more memory than everything it compresses.
+	zip *gzip.Writer
+	buf bytes.Buffer
+}
+
+// newExporter prepares everything that costs CPU, the certificate roots before
+// all: in the init there is more of it than in a small function's invocations.
+// The exporter is usable even if there is an error, about the certificates.
+func newExporter(cfg *config) (*exporter, error) {
+	e := &exporter{
+		url:     cfg.endpoint.String(),
+		header:  http.Header{"Content-Type": {"application/x-protobuf"}, "User-Agent": {"thaw-extension/" + version.String()}},
+		timeout: cfg.timeout,
+	}
+	for name, values := range cfg.headers {
+		e.header[name] = values
+	}
+	if cfg.gzip {
+		e.header["Content-Encoding"] = []string{"gzip"}
+		e.zip, _ = gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level exists
+	}
+	// net/http makes an unanswered POST again on a connection that was closed
+	// under it only if told that this is safe. An empty value is not sent.
+	e.header["Idempotency-Key"] = []string{}
+	transport := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: cfg.timeout}).DialContext,
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 1,
+		IdleConnTimeout:     idleTimeout,
+	}
+	var err error
+	if cfg.endpoint.Scheme == "https" {
+		transport.TLSClientConfig, err = tlsConfig(cfg.certificate)
+	}
+	e.http = &http.Client{
+		Transport: transport,
+		// A redirect would carry the headers, and so a key, somewhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return e, err
+}
+
+func tlsConfig(certificate string) (*tls.Config, error) {
+	roots, err := trusted(certificate)
+	if err != nil {
+		err = fmt.Errorf("OTEL_EXPORTER_OTLP_CERTIFICATE: %w; the system's certificates are used", err)
+	}
+	if roots == nil {
+		// It is parsed here, or else at the first handshake. That it cannot be
+		// read is told by the handshake.
+		roots, _ = x509.SystemCertPool()
+	}
+	return &tls.Config{RootCAs: roots}, err
+}
+
+func trusted(certificate string) (*x509.CertPool, error) {
+	if certificate == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(certificate)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("the file holds no certificate in PEM")
+	}
+	return roots, nil
+}
+
+func (e *exporter) close() { e.http.CloseIdleConnections() }
+
+// outcome is what became of an attempt to export.
+type outcome struct {
+	// err is nil when the batch was acknowledged.
+	err error
+	// retry is whether another attempt may succeed, not before after.
+	retry bool
+	after time.Duration
+	// rejected counts the spans that an acknowledgement left out.
+	rejected int64
+	message  string
+	// size is what was sent.
+	size int64
+}
+
+// send makes one attempt.
+func (e *exporter) send(ctx context.Context, payload []byte) outcome {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	body, err := e.compress(payload)
+	if err != nil {
+		return outcome{err: fmt.Errorf("compress: %w", err)}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
+	if err != nil {
+		return outcome{err: fmt.Errorf("make the request: %w", withoutURL(err))}
+	}
+	for name, values := range e.header {
+		req.Header[name] = values
+	}
+	res, err := e.http.Do(req)
+	if err != nil {
+		return outcome{err: withoutURL(err), retry: true}
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxExportAnswer))
+	if err != nil && res.StatusCode/100 == 2 {
+		return outcome{err: fmt.Errorf("read the answer: %w", err), retry: true}
+	}
+	return judge(res, answer, int64(len(body)))
+}
+
+func (e *exporter) compress(payload []byte) ([]byte, error) {
+	if e.zip == nil {
+		return payload, nil
+	}
+	e.buf.Reset()
+	e.zip.Reset(&e.buf)
+	if _, err := e.zip.Write(payload); err != nil {
+		return nil, err
+	}
+	if err := e.zip.Close(); err != nil {
+		return nil, err
+	}
+	// A copy: the transport may read the body of a request that was given up
+	// for a while longer.
+	return bytes.Clone(e.buf.Bytes()), nil
+}
+
+// judge reads an answer. OTLP/HTTP names the statuses that may be tried again.
+func judge(res *http.Response, answer []byte, size int64) outcome {
+	switch res.StatusCode {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return outcome{err: fmt.Errorf("status %d", res.StatusCode), retry: true, after: retryAfter(res)}
+	}
+	if res.StatusCode/100 != 2 {
+		return outcome{err: fmt.Errorf("status %d", res.StatusCode)}
+	}
+	rejected, message := partialSuccess(answer)
+	return outcome{rejected: rejected, message: message, size: size}
+}
+
+// maxRetryAfter bounds what a backend can ask for.
+const maxRetryAfter = 5 * time.Minute
+
+func retryAfter(res *http.Response) time.Duration {
+	value := res.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil {
+		return min(max(time.Duration(seconds), 0)*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(time.Until(at), 0), maxRetryAfter)
+	}
+	return 0
+}
+
+// withoutURL strips the URL that net/http puts into its errors: it may hold a
+// user's name or a key.
+func withoutURL(err error) error {
+	var urlError *url.Error
+	if errors.As(err, &urlError) {
+		return urlError.Err
+	}
+	return err
+}

@@ -1,0 +1,219 @@
+package extension
+
+import (
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/thaw-lambda/thaw/internal/lambdaapi"
+	"github.com/thaw-lambda/thaw/internal/lifecycle"
+)
+
+// recorder is where the loop over next, the listener and the sender meet: the
+// state machine and the queue behind one lock.
+type recorder struct {
+	log zerolog.Logger
+	now func() time.Time
+	// changed and told have a value whenever something has happened since they
+	// were read: one is the sender's, the other is for waiting at a shutdown.
+	changed, told chan struct{}
+
+	mu      sync.Mutex
+	machine machine
+	queue   queue
+	encoder lifecycle.Encoder
+	account lifecycle.Account // what the sender knows
+	invokes int64
+	broken  bool
+}
+
+func newRecorder(log zerolog.Logger) *recorder {
+	return &recorder{log: log, now: time.Now, changed: make(chan struct{}, 1), told: make(chan struct{}, 1)}
+}
+
+// do runs f, queues what it completed and wakes the sender. A panic in there is
+// a defect of ours: from then on nothing is recorded, and nothing else happens.
+func (r *recorder) do(f func(at time.Time)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.broken {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			r.broken = true
+			logPanic(r.log, "recording", p)
+		}
+	}()
+	f(r.now())
+	r.collect()
+	for _, c := range []chan struct{}{r.changed, r.told} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// collect encodes what the machine has completed. The encoding happens here,
+// not in the sender, so that what waits is bounded even while the sender is
+// held up by a backend.
+func (r *recorder) collect() {
+	for _, it := range r.machine.take() {
+		r.machine.identify()
+		r.encoder.Environment = &r.machine.env
+		spans := ptrace.NewSpanSlice()
+		switch {
+		case it.invocation != nil:
+			r.encoder.Invocation(spans, it.invocation)
+		case it.report != nil:
+			r.encoder.Report(spans, it.report)
+		case it.init != nil:
+			r.encoder.Init(spans, it.init)
+		case it.shutdown != nil:
+			r.encoder.Shutdown(spans, it.shutdown)
+		}
+		r.queue.push(entry{spans: spans, lines: it.lines, ended: it.ended})
+	}
+}
+
+func (r *recorder) ready(cpu time.Duration) {
+	r.do(func(at time.Time) { r.machine.isReady(at, cpu) })
+}
+
+func (r *recorder) invoke(ev lambdaapi.NextEvent) {
+	r.do(func(at time.Time) {
+		r.invokes++
+		r.machine.invoke(at, ev)
+	})
+}
+
+func (r *recorder) observe(events []event, malformed int64) {
+	r.do(func(at time.Time) {
+		r.machine.account.EventsMalformed += malformed
+		r.machine.observe(at, events)
+	})
+}
+
+// thaw records that a SHUTDOWN has come.
+func (r *recorder) thaw() { r.do(r.machine.thaw) }
+
+func (r *recorder) finish(reason string) {
+	r.do(func(time.Time) { r.machine.finish(reason) })
+}
+
+func (r *recorder) shutdown(start time.Time, reason string) {
+	cpu, rss := cpuTime(), maxRSS()
+	r.do(func(at time.Time) {
+		account := r.account
+		account.SpansDropped += r.queue.dropped
+		r.machine.shutdown(start, at, reason, account, cpu, rss)
+	})
+}
+
+func (r *recorder) outstanding() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.broken && r.machine.outstanding()
+}
+
+// view is what the sender decides by.
+type view struct {
+	running bool
+	invokes int64
+	spans   int
+	oldest  time.Time // end of the oldest thing in the queue
+}
+
+func (r *recorder) view() view {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := view{running: r.machine.running(), invokes: r.invokes, spans: r.queue.spans}
+	if v.spans > 0 {
+		v.oldest = r.queue.entries[0].ended
+	}
+	return v
+}
+
+// batch is one request.
+type batch struct {
+	payload []byte // OTLP protobuf
+	spans   int64
+	lines   []arrivals
+}
+
+// next takes a batch from the queue, nil if that is empty.
+func (r *recorder) next() *batch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entries := r.queue.take(maxBatchSpans, maxBatchBytes)
+	if len(entries) == 0 {
+		return nil
+	}
+	b := &batch{}
+	traces := ptrace.NewTraces()
+	dst := r.encoder.Scope(traces)
+	for _, e := range entries {
+		b.spans += int64(e.spans.Len())
+		b.lines = append(b.lines, e.lines...)
+		e.spans.MoveAndAppendTo(dst)
+	}
+	var marshaler ptrace.ProtoMarshaler
+	payload, err := marshaler.MarshalTraces(traces)
+	if err != nil { // it has no way to fail
+		r.account.SpansDropped += b.spans
+		return nil
+	}
+	b.payload = payload
+	return b
+}
+
+// The limits of one request: far below those of any backend.
+const (
+	maxBatchSpans = 512
+	maxBatchBytes = 256 << 10
+)
+
+// sent records that a backend acknowledged a batch, but for what it rejected.
+func (r *recorder) sent(b *batch, rejected, size int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rejected = min(max(rejected, 0), b.spans)
+	r.account.SpansExported += b.spans - rejected
+	r.account.SpansDropped += rejected
+	r.account.BytesExported += size
+	r.machine.acknowledged(r.now(), b.lines)
+}
+
+// refused records that a batch was given up.
+func (r *recorder) refused(b *batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.account.SpansDropped += b.spans
+}
+
+func (r *recorder) exportFailed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.account.ExportFailures++
+}
+
+// undelivered counts the spans that were dropped or never left.
+func (r *recorder) undelivered() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.account.SpansDropped + r.queue.dropped + int64(r.queue.spans)
+}
+
+func logPanic(log zerolog.Logger, doing string, p any) {
+	log.Error().Str("doing", doing).Interface("panic", p).Bytes("stack", debug.Stack()).
+		Msg("a defect in thaw: that part of it stops, the function goes on")
+}
+
+// blind says that no telemetry will come.
+func (r *recorder) blind() {
+	r.do(func(time.Time) { r.machine.telemetry = false })
+}

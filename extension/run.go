@@ -1,0 +1,360 @@
+package extension
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/thaw-lambda/thaw/internal/lambdaapi"
+	"github.com/thaw-lambda/thaw/internal/lifecycle"
+	"github.com/thaw-lambda/thaw/internal/version"
+)
+
+// Process is what the extension knows of the process it runs in.
+type Process struct {
+	// Name is the base name of the executable, by which Lambda knows it.
+	Name string
+	// Started is when the process began, as early as it could tell.
+	Started time.Time
+	// Environ is like os.Environ.
+	Environ []string
+	// Stdout goes to the function's log.
+	Stdout io.Writer
+}
+
+// Run runs the extension. It returns when the environment is shut down, or when
+// ctx is done; with an error only where it cannot be running in Lambda at all.
+func Run(ctx context.Context, p Process) error {
+	address := lookup(p.Environ)("AWS_LAMBDA_RUNTIME_API")
+	if address == "" {
+		return errors.New("AWS_LAMBDA_RUNTIME_API is not set: this program is an extension, which AWS Lambda or `thaw run` starts")
+	}
+	l := &life{
+		process: p,
+		kind:    lifecycle.InitKind(lookup(p.Environ)("AWS_LAMBDA_INITIALIZATION_TYPE")),
+		log:     zerolog.New(p.Stdout).With().Str("extension", "thaw").Logger(),
+		client:  newLambdaClient(address),
+	}
+	defer l.client.close()
+	function, ok := l.register(ctx)
+	if !ok {
+		<-ctx.Done() // see the package's doc: blocking is the least bad thing to do
+		return nil
+	}
+	l.prepare(ctx, function)
+	l.loop(ctx)
+	l.stop()
+	return nil
+}
+
+// life is one life of the extension.
+type life struct {
+	process Process
+	kind    lifecycle.InitKind
+	log     zerolog.Logger
+	client  *lambdaClient
+
+	// What follows is nil while everything is off.
+	recorder *recorder
+	listener *listener
+	exporter *exporter
+	sender   *sender
+	wait     time.Duration
+
+	interrupt context.CancelFunc // breaks off an attempt of the sender
+	stopping  chan struct{}
+	sent      chan struct{} // closed when the sender has stopped
+}
+
+const (
+	registerAttempts = 6
+	registerPause    = 20 * time.Millisecond
+)
+
+// register makes us known to the platform.
+func (l *life) register(ctx context.Context) (lambdaapi.RegisterResponse, bool) {
+	events := []string{lambdaapi.EventInvoke, lambdaapi.EventShutdown}
+	if l.kind == lifecycle.ManagedInstances {
+		events = events[1:] // INVOKE would fail the init there
+	}
+	pause := registerPause
+	for attempt := 1; ; attempt++ {
+		res, err := l.client.register(ctx, l.process.Name, events...)
+		if err == nil {
+			return res, true
+		}
+		var refused *statusError
+		if errors.As(err, &refused) && refused.status < 500 {
+			if refused.body.ErrorType == "Extension.InvalidEventType" && len(events) > 0 {
+				events = events[1:]
+				continue
+			}
+			attempt = registerAttempts
+		}
+		if attempt >= registerAttempts {
+			l.log.Error().Err(err).Msg("the platform does not register the extension: nothing is observed")
+			return res, false
+		}
+		if !sleep(ctx, pause) {
+			return res, false
+		}
+		pause *= 2
+	}
+}
+
+// prepare does what can be done while the runtime starts.
+func (l *life) prepare(ctx context.Context, function lambdaapi.RegisterResponse) {
+	registered := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			logPanic(l.log, "starting", p)
+		}
+	}()
+	cfg, problems := readConfig(l.process.Environ)
+	l.log = l.log.Level(cfg.logLevel)
+	for _, problem := range problems {
+		l.log.Warn().Msg(problem)
+	}
+	switch {
+	case cfg.disabled:
+		l.log.Info().Msg("disabled by a setting: nothing is observed")
+		return
+	case cfg.endpoint == nil:
+		l.log.Warn().Msg("no endpoint: nothing is exported; set OTEL_EXPORTER_OTLP_ENDPOINT")
+		return
+	case l.kind == lifecycle.ManagedInstances:
+		l.log.Warn().Msg("managed instances are not supported yet: nothing is observed")
+		return
+	}
+	l.wait = cfg.shutdownWait
+	l.recorder = l.newRecorder(&cfg, function, registered)
+	if err := l.subscribe(ctx); err != nil {
+		l.log.Warn().Err(err).Msg("no telemetry from the platform: only the arrival of invocations is observed")
+	}
+	exporter, err := newExporter(&cfg)
+	if err != nil {
+		l.log.Warn().Msg(err.Error())
+	}
+	l.exporter = exporter
+	l.startSender(&cfg)
+}
+
+func (l *life) newRecorder(cfg *config, function lambdaapi.RegisterResponse, registered time.Time) *recorder {
+	env := lookup(l.process.Environ)
+	memory, _ := strconv.ParseInt(env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), 10, 64) // else initStart tells
+	r := newRecorder(l.log)
+	r.queue = queue{maxSpans: cfg.queueSpans, maxBytes: cfg.queueBytes}
+	r.machine = machine{
+		env: lifecycle.Environment{
+			Function: lifecycle.Function{
+				AccountID: function.AccountID,
+				Region:    first(env("AWS_REGION"), env("AWS_DEFAULT_REGION")),
+				Name:      first(function.FunctionName, env("AWS_LAMBDA_FUNCTION_NAME")),
+			},
+			Version:  first(function.FunctionVersion, env("AWS_LAMBDA_FUNCTION_VERSION")),
+			MemoryMB: max(memory, 0),
+			Arch:     lifecycle.HostArch(),
+			Extra:    cfg.attributes,
+		},
+		newID:        rand.Text,
+		kind:         l.kind,
+		telemetry:    true,
+		processStart: l.process.Started,
+		registered:   registered,
+	}
+	if l.kind == "" {
+		r.machine.kind = lifecycle.OnDemand
+	}
+	r.machine.env.ServiceName = first(cfg.serviceName, r.machine.env.Name)
+	r.encoder = lifecycle.Encoder{
+		Environment:  &r.machine.env,
+		ScopeVersion: version.String(),
+		Internal:     cfg.internal,
+		XRayParent:   cfg.xrayParent,
+	}
+	return r
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+const (
+	schema    = "2022-12-13"
+	schemaOld = "2022-07-01"
+	// subscribeTimeout bounds what the subscription may add to the init.
+	subscribeTimeout = time.Second
+)
+
+// subscribe listens for telemetry and asks for it. Without it we go on.
+func (l *life) subscribe(ctx context.Context) error {
+	listener, err := listen(ctx, l.log, l.recorder.observe)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
+		defer cancel()
+		err = l.client.subscribe(ctx, schema, listener.uri())
+		var refused *statusError
+		if errors.As(err, &refused) && refused.status == 400 {
+			err = l.client.subscribe(ctx, schemaOld, listener.uri())
+		}
+		if err == nil {
+			l.listener = listener
+			return nil
+		}
+		listener.close()
+	}
+	l.recorder.blind()
+	return err
+}
+
+// gcPercent trades a little CPU for memory, which is the function's.
+const gcPercent = 50
+
+func (l *life) startSender(cfg *config) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.interrupt = cancel
+	l.stopping, l.sent = make(chan struct{}), make(chan struct{})
+	l.sender = &sender{log: l.log, rec: l.recorder, exporter: l.exporter, delay: cfg.batchDelay}
+	go func() {
+		defer close(l.sent)
+		defer func() {
+			if p := recover(); p != nil {
+				logPanic(l.log, "sending", p)
+			}
+		}()
+		// The heap is that of a few invocations. Left to itself it would grow
+		// to 4 MB before it is collected for the first time. Set here because
+		// it stops the world for a moment that the init does not wait for.
+		debug.SetGCPercent(gcPercent)
+		l.sender.run(ctx, l.stopping)
+	}()
+}
+
+const (
+	nextPauseMin = 50 * time.Millisecond
+	nextPauseMax = 5 * time.Second
+)
+
+// loop calls next until the environment is shut down. It is always in that call
+// and never waits for anything else: see the package's doc. An error is no
+// reason to leave: a process that exits is a crash of the environment.
+func (l *life) loop(ctx context.Context) {
+	if l.recorder != nil {
+		l.recorder.ready(cpuTime())
+	}
+	pause := nextPauseMin
+	for {
+		ev, err := l.client.next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil && strings.EqualFold(ev.EventType, lambdaapi.EventInvoke):
+			if l.recorder != nil {
+				l.recorder.invoke(ev)
+			}
+			pause = nextPauseMin
+			continue
+		case err == nil && strings.EqualFold(ev.EventType, lambdaapi.EventShutdown):
+			l.shutdown(ev)
+			return
+		case err == nil:
+			err = errors.New("next: an event of unknown type")
+		}
+		if pause == nextPauseMin {
+			l.log.Warn().Err(err).Msg("waiting for the next event failed; it is tried again")
+		}
+		sleep(ctx, pause)
+		pause = min(2*pause, nextPauseMax)
+	}
+}
+
+const (
+	// shutdownBudget is what a shutdown may take of the 2 s that Lambda gives
+	// to runtime and extensions together, and shutdownMargin what is kept of
+	// the time until we are killed.
+	shutdownBudget = 1500 * time.Millisecond
+	shutdownMargin = 300 * time.Millisecond
+	// shutdownMin is for a deadline that is almost over, or a clock that is off.
+	shutdownMin = 100 * time.Millisecond
+)
+
+// shutdown waits for the last report, if one is still to come, and sends what
+// is left, the account of it all last.
+func (l *life) shutdown(ev lambdaapi.NextEvent) {
+	if l.sender == nil {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			logPanic(l.log, "shutting down", p)
+		}
+	}()
+	start := time.Now()
+	l.recorder.thaw()
+	end := start.Add(shutdownBudget)
+	if deadline := time.UnixMilli(ev.DeadlineMs).Add(-shutdownMargin); ev.DeadlineMs > 0 && deadline.Before(end) {
+		end = deadline
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), max(end.Sub(start), shutdownMin))
+	defer cancel()
+
+	// An attempt in flight, which may hang since before the last freeze, has as
+	// long as the report may take.
+	close(l.stopping)
+	defer time.AfterFunc(l.wait, l.interrupt).Stop()
+	l.awaitReport(ctx)
+	<-l.sent
+
+	l.recorder.finish(ev.ShutdownReason)
+	l.sender.finish(ctx)
+	l.recorder.shutdown(start, ev.ShutdownReason)
+	l.sender.finish(ctx)
+	if lost := l.recorder.undelivered() + l.sender.left(); lost > 0 {
+		l.log.Warn().Int64("spans", lost).Msg("spans were not delivered")
+	}
+}
+
+// awaitReport waits until no report is outstanding, for as long as the settings
+// allow.
+func (l *life) awaitReport(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, l.wait)
+	defer cancel()
+	for l.recorder.outstanding() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.recorder.told:
+		}
+	}
+}
+
+// stop ends what prepare started, and waits for it.
+func (l *life) stop() {
+	if l.sender != nil {
+		l.interrupt()
+		select {
+		case <-l.stopping: // a shutdown closed it
+		default:
+			close(l.stopping)
+		}
+		<-l.sent
+	}
+	if l.listener != nil {
+		l.listener.close()
+	}
+	if l.exporter != nil {
+		l.exporter.close()
+	}
+}
