@@ -1,0 +1,172 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/thaw-lambda/thaw/internal/lifecycle"
+	"github.com/thaw-lambda/thaw/internal/metric"
+	"github.com/thaw-lambda/thaw/internal/pricing"
+	"github.com/thaw-lambda/thaw/report/stats"
+)
+
+// curveClusters are the totals behind the intervals of a point, in seconds;
+// rules compare points with them.
+type curveClusters struct {
+	billed, warm stats.Clusters
+	price        *pricing.Price
+	// outOfMemory counts the invocations that ended for want of memory.
+	outOfMemory float64
+}
+
+// sizeID is a point of the memory curve: versions and kinds are pooled.
+type sizeID struct {
+	memoryMB int64
+	arch     string
+}
+
+func (b *builder) curve(f *Function) {
+	sizes := map[sizeID]*group{}
+	versions := map[sizeID]map[string]bool{}
+	for _, id := range b.ids() {
+		g := b.groups[id]
+		if total(g.invocations) == 0 {
+			continue
+		}
+		size := sizeID{number64(id.memoryMB), id.arch}
+		if sizes[size] == nil {
+			sizes[size], versions[size] = newGroup(), map[string]bool{}
+		}
+		sizes[size].add(g)
+		note(versions[size], id.version)
+	}
+	f.MemoryCurve = []CurvePoint{}
+	for size, g := range sizes {
+		p := b.point(size, g)
+		p.Versions = slices.SortedFunc(slices.Values(keys(versions[size])), compareVersions)
+		f.MemoryCurve = append(f.MemoryCurve, p)
+	}
+	slices.SortFunc(f.MemoryCurve, func(x, y CurvePoint) int {
+		return cmp.Or(cmp.Compare(x.MemoryMB, y.MemoryMB), cmp.Compare(x.Architecture, y.Architecture))
+	})
+}
+
+func (b *builder) point(size sizeID, g *group) CurvePoint {
+	warm := g.duration[string(lifecycle.Warm)]
+	p := CurvePoint{
+		MemoryMB: size.memoryMB, Architecture: size.arch,
+		Invocations:    count(total(g.invocations)),
+		ColdStarts:     count(g.coldStarts),
+		Errors:         count(total(g.errors)),
+		Timeouts:       count(g.timeouts),
+		DurationMS:     quantiles(all(g.duration)),
+		WarmDurationMS: quantiles(warm),
+		InitMS:         quantiles(g.init[string(lifecycle.PhaseInit)]),
+		MemoryUsed:     memoryUsed(g.memory),
+		Basis:          string(lifecycle.Measured),
+		CPUEnforced:    !b.options.Unenforced(b.id.name),
+	}
+	p.clusters = curveClusters{
+		billed:      g.quantity(metric.QuantityBilled, g.billed),
+		warm:        g.quantity(metric.QuantityWarmDuration, warm),
+		outOfMemory: outOfMemory(g.errors),
+	}
+	p.WarmMeanMS = estimate(p.clusters.warm, 1000, 0)
+	p.BilledMS = estimate(p.clusters.billed, 1000, 0)
+	price, err := b.price(size.arch)
+	if err != nil {
+		p.CostInterval = Estimate{Reason: err.Error()}
+		return p
+	}
+	p.clusters.price = &price
+	p.CostInterval = estimate(p.clusters.billed, price.PerMillion(size.memoryMB, 1)-price.PerMillion(size.memoryMB, 0), price.PerMillion(size.memoryMB, 0))
+	p.CostPerMillionUSD = p.CostInterval.Value
+	return p
+}
+
+// estimate returns factor·mean + offset with its interval, the latter from
+// [stats.FloorClusters] clusters on.
+func estimate(c stats.Clusters, factor, offset float64) Estimate {
+	e := Estimate{Have: count(c.K)}
+	if c.N <= 0 {
+		e.Need, e.Reason = stats.FloorClusters, "no values"
+		return e
+	}
+	e.Value = figure(factor*c.Mean() + offset)
+	if c.K < stats.FloorClusters {
+		e.Need = stats.FloorClusters
+		return e
+	}
+	in := c.MeanInterval()
+	e.Low, e.High = figure(max(offset, factor*in.Low+offset)), figure(factor*in.High+offset)
+	return e
+}
+
+// price returns the price in the function's region, or in the one that stands
+// in for it.
+func (b *builder) price(arch string) (pricing.Price, error) {
+	price, err := b.prices.OnDemand(b.id.region, arch)
+	if err != nil && b.options.PriceRegion != "" {
+		return b.prices.OnDemand(b.options.PriceRegion, arch)
+	}
+	return price, err
+}
+
+// cost adds up what the invocations of all sizes cost. Sizes are independent,
+// so their variances add up.
+func (b *builder) cost(f *Function) {
+	var usd, variance, k, n float64
+	least := math.Inf(1)
+	for i := range f.MemoryCurve {
+		p := &f.MemoryCurve[i]
+		c := p.clusters
+		f.BilledGBSeconds += c.billed.S * float64(p.MemoryMB) / 1024
+		if c.price == nil {
+			f.CostUSD = Estimate{Reason: p.CostInterval.Reason}
+			f.CostPerMillionUSD, f.PriceBasis = f.CostUSD, ""
+			return
+		}
+		f.PriceBasis = fmt.Sprintf("%s (%s)", c.price.Basis, c.price.Region)
+		perSecond := c.price.PerGBSecond * float64(p.MemoryMB) / 1024
+		usd += float64(p.Invocations)*c.price.PerRequest + perSecond*c.billed.S
+		n += float64(p.Invocations)
+		k += c.billed.K
+		least = min(least, c.billed.K)
+		// The variance of the sum is that of the mean times N².
+		variance += perSecond * perSecond * c.billed.Variance() * c.billed.N * c.billed.N
+	}
+	f.BilledGBSeconds = rounded(f.BilledGBSeconds)
+	if n == 0 {
+		return
+	}
+	f.CostUSD = costEstimate(usd, variance, k, least, 1)
+	f.CostPerMillionUSD = costEstimate(usd, variance, k, least, 1e6/n)
+}
+
+// costEstimate has an interval when the size with the fewest environment-hours
+// has enough of them.
+func costEstimate(usd, variance, k, least float64, factor float64) Estimate {
+	e := Estimate{Value: figure(usd * factor), Have: count(least)}
+	if least < stats.FloorClusters {
+		e.Need = stats.FloorClusters
+		return e
+	}
+	in := stats.SumInterval(usd, variance, k)
+	e.Low, e.High = figure(max(0, in.Low)*factor), figure(in.High*factor)
+	return e
+}
+
+// outOfMemory counts the errors that say so. Lambda's own type is
+// Runtime.OutOfMemory.
+func outOfMemory(errors map[string]float64) float64 {
+	var n float64
+	for kind, count := range errors {
+		if strings.Contains(strings.ToLower(kind), "outofmemory") {
+			n += count
+		}
+	}
+	return n
+}

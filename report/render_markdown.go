@@ -1,0 +1,100 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// writeMarkdown writes what fits a comment on a pull request: one table of all
+// functions, the findings, and the curves folded away.
+func writeMarkdown(out io.Writer, r *Report) error {
+	w := bufio.NewWriter(out)
+	fmt.Fprintf(w, "# Thaw report\n\n%s · prices of %s · Thaw %s\n\n", rangeText(r.Range), r.Pricing.Date, r.ThawVersion)
+	for _, g := range r.Gaps {
+		fmt.Fprintf(w, "> **Gap.** %s\n\n", markdown(g.Text))
+	}
+	if len(r.Functions) == 0 {
+		fmt.Fprint(w, "No function was invoked in this range.\n")
+		return w.Flush()
+	}
+	markdownSummary(w, r)
+	markdownFindings(w, r)
+	for _, f := range r.Functions {
+		markdownFunction(w, f)
+	}
+	return w.Flush()
+}
+
+func markdownSummary(w io.Writer, r *Report) {
+	fmt.Fprint(w, "| Function | Invocations | Cold starts (95 % interval) | Init p50 | Where init goes | $ per million | Memory |\n")
+	fmt.Fprint(w, "| --- | ---: | ---: | ---: | --- | ---: | --- |\n")
+	for _, f := range r.Functions {
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", markdown(f.Name), thousands(f.Invocations),
+			rateText(f.ColdStartRate), supported(f.InitMS.P50, f.InitMS.Have, 10, ms),
+			markdown(initText(f)), optional(f.CostPerMillionUSD.Value, usd), adviceText(f.Recommendation))
+	}
+	fmt.Fprintln(w)
+}
+
+func markdownFindings(w io.Writer, r *Report) {
+	if len(r.Findings) == 0 {
+		fmt.Fprint(w, "No findings.\n\n")
+		return
+	}
+	fmt.Fprint(w, "## Findings\n\n")
+	for i, f := range r.Findings {
+		fmt.Fprintf(w, "%d. **%s** (%s): %s\n   %s\n   <sub>effect %s · %s, n = %s · check: %s · undo: %s</sub>\n",
+			i+1, markdown(f.Function), f.ID, markdown(f.Claim), markdown(f.Change),
+			effectText(f.Effect), f.Basis, thousands(f.N), markdown(f.Verify), markdown(f.Undo))
+	}
+	fmt.Fprintln(w)
+}
+
+func markdownFunction(w io.Writer, f *Function) {
+	fmt.Fprintf(w, "<details><summary>%s: memory curve and figures</summary>\n\n", markdown(f.Name))
+	fmt.Fprint(w, "| Memory | Invocations | Cold | Mean | p50 | p95 | $ per million (95 % interval) |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+	for _, p := range f.MemoryCurve {
+		d := p.DurationMS
+		fmt.Fprintf(w, "| %d MB%s | %s | %s | %s | %s | %s | %s |\n", p.MemoryMB, archNote(f, p), thousands(p.Invocations), thousands(p.ColdStarts),
+			optional(d.Mean, ms), supported(d.P50, d.Have, 10, ms), supported(d.P95, d.Have, d.Need, ms), intervalText(p.CostInterval, usd))
+	}
+	fmt.Fprintf(w, "\nMemory advice: %s. %s\n", adviceText(f.Recommendation), markdown(f.Recommendation.Reason))
+	for _, i := range f.Insufficient {
+		fmt.Fprintf(w, "- not enough data for %s\n", markdown(insufficientText(i)))
+	}
+	fmt.Fprint(w, "\n</details>\n\n")
+}
+
+// archNote names the architecture where a function ran on more than one.
+func archNote(f *Function, p CurvePoint) string {
+	if len(f.Architectures) < 2 {
+		return ""
+	}
+	return " " + p.Architecture
+}
+
+// markdown escapes what Markdown or the HTML in it would take for markup. The
+// names of functions and errors are other people's.
+func markdown(s string) string {
+	var b strings.Builder
+	for _, c := range s {
+		switch {
+		case c == '&':
+			b.WriteString("&amp;")
+		case c == '<':
+			b.WriteString("&lt;")
+		case c == '>':
+			b.WriteString("&gt;")
+		case strings.ContainsRune("\\`*_[]|#~@", c):
+			b.WriteByte('\\')
+			b.WriteRune(c)
+		case c < ' ' || c == 0x7f:
+			b.WriteByte(' ')
+		default:
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}
