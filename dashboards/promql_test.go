@@ -192,6 +192,8 @@ func ledger(t *testing.T) store {
 		metric.LabelQuantity:  {metric.QuantityWarmDuration, metric.QuantityBilled},
 		metric.LabelRuntime:   {"nodejs:22.v1"},
 		metric.LabelAlias:     {"live"},
+
+		metric.LabelCPUEnforced: {"false"},
 	}
 	base := []string{
 		set(metric.LabelName, "thumbnail", metric.LabelMemory, "512", metric.LabelArch, "amd64"),

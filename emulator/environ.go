@@ -57,7 +57,22 @@ func (env *environment) extensionVariables() variables {
 		"AWS_LAMBDA_INITIALIZATION_TYPE":  env.kind,
 	})
 	env.files.addTo(v)
+	env.addResourceAttributes(v)
 	return v
+}
+
+// addResourceAttributes tells those who observe the function by OpenTelemetry
+// that its CPU is not limited. The name is Thaw's.
+func (env *environment) addResourceAttributes(v variables) {
+	if env.e.host.enforcement.CPUEnforced {
+		return
+	}
+	const name = "OTEL_RESOURCE_ATTRIBUTES"
+	attributes := "thaw.cpu.enforced=false"
+	if others := env.fn.Env[name]; others != "" {
+		attributes = others + "," + attributes
+	}
+	v[name] = attributes
 }
 
 // runtimeVariables are those of the function's own process.
@@ -65,6 +80,7 @@ func (env *environment) runtimeVariables() variables {
 	f := env.fn
 	v := env.extensionVariables()
 	maps.Copy(v, f.Env)
+	env.addResourceAttributes(v)
 	maps.Copy(v, variables{
 		"_HANDLER":                   f.Handler,
 		"AWS_LAMBDA_LOG_GROUP_NAME":  "/aws/lambda/" + f.Name,

@@ -17,6 +17,7 @@ func TestVariables(t *testing.T) {
 	}
 	defer listener.Close()
 	env.listen, env.kind = listener, kindOnDemand
+	env.e.host = &host{}
 	env.files = files{task: "/var/task", opt: "/opt", tmp: "/tmp"}
 	env.fn.Runtime, env.fn.Env = "nodejs22.x", map[string]string{"MINE": "1", "_PRIVATE": "2"}
 
@@ -29,6 +30,18 @@ func TestVariables(t *testing.T) {
 		if extension[name] != want || function[name] != want {
 			t.Errorf("%s is %q for the extension, %q for the function, want %q", name, extension[name], function[name], want)
 		}
+	}
+	const attributes = "OTEL_RESOURCE_ATTRIBUTES"
+	if extension[attributes] != "thaw.cpu.enforced=false" {
+		t.Errorf("a CPU that is not limited is not told: %q", extension[attributes])
+	}
+	env.fn.Env[attributes] = "team=shop"
+	if got := env.runtimeVariables()[attributes]; got != "team=shop,thaw.cpu.enforced=false" {
+		t.Errorf("the user's resource attributes became %q", got)
+	}
+	env.e.host.enforcement.CPUEnforced = true
+	if got := env.extensionVariables()[attributes]; got != "team=shop" {
+		t.Errorf("a CPU that is limited changes resource attributes to %q", got)
 	}
 	only := maps.Clone(function)
 	maps.DeleteFunc(only, func(name, _ string) bool { _, shared := extension[name]; return shared })

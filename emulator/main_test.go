@@ -200,24 +200,6 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.changed = make(chan struct{})
 }
 
-// await waits until ready says so about the sink.
-func (s *sink) await(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	for {
-		s.mu.Lock()
-		ok, changed := ready(), s.changed
-		s.mu.Unlock()
-		if ok {
-			return
-		}
-		select {
-		case <-changed:
-		case <-t.Context().Done():
-			t.Fatalf("never came: %s", what)
-		}
-	}
-}
-
 // types are the types of the telemetry that came.
 func (s *sink) types() (types []string) {
 	s.mu.Lock()

@@ -76,7 +76,7 @@ func (env *environment) runSuppressed(inv *invocation) error {
 	begin := time.Now()
 	ctx, cancel := env.limitTime(inv)
 	defer cancel()
-	failed, _ := env.initialize(ctx, b)
+	_, failed := env.initialize(ctx, b)
 	env.announce(inv)
 	if failed == nil {
 		failed = env.invoke(ctx, inv)
@@ -111,7 +111,7 @@ func (env *environment) firstInit(inv *invocation) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(env.e.running, env.e.initLimit, errTimeout)
 	defer cancel()
-	failed, duration := env.initialize(ctx, b)
+	duration, failed := env.initialize(ctx, b)
 	if failed == nil {
 		inv.initMs = ms(duration)
 		return nil
@@ -120,7 +120,7 @@ func (env *environment) firstInit(inv *invocation) error {
 }
 
 // initialize brings a boot up, and emits the events of an init.
-func (env *environment) initialize(ctx context.Context, b *boot) (failed error, duration time.Duration) {
+func (env *environment) initialize(ctx context.Context, b *boot) (duration time.Duration, failed error) {
 	env.setBoot(b)
 	f := env.fn
 	begin := time.Now()
@@ -134,7 +134,7 @@ func (env *environment) initialize(ctx context.Context, b *boot) (failed error, 
 	duration = time.Since(begin)
 	b.drain()
 	env.endInit(b, failed, duration)
-	return failed, duration
+	return duration, failed
 }
 
 // endInit emits the events at the end of an init, in the platform's order.

@@ -56,8 +56,6 @@ func (d *delivery) invoke(n int) {
 	}
 }
 
-func (d *delivery) spans() int { return d.rec.view().spans }
-
 func TestSent(t *testing.T) {
 	b := newFakeBackend(t)
 	d := newDelivery(t, b.URL)

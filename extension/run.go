@@ -1,6 +1,7 @@
 package extension
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -148,6 +149,7 @@ func (l *life) prepare(ctx context.Context, function lambdaapi.RegisterResponse)
 
 func (l *life) newRecorder(cfg *config, function lambdaapi.RegisterResponse, registered time.Time) *recorder {
 	env := lookup(l.process.Environ)
+	kind := cmp.Or(l.kind, lifecycle.OnDemand)
 	memory, _ := strconv.ParseInt(env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), 10, 64) // else initStart tells
 	r := newRecorder(l.log)
 	r.queue = queue{maxSpans: cfg.queueSpans, maxBytes: cfg.queueBytes}
@@ -155,24 +157,22 @@ func (l *life) newRecorder(cfg *config, function lambdaapi.RegisterResponse, reg
 		env: lifecycle.Environment{
 			Function: lifecycle.Function{
 				AccountID: function.AccountID,
-				Region:    first(env("AWS_REGION"), env("AWS_DEFAULT_REGION")),
-				Name:      first(function.FunctionName, env("AWS_LAMBDA_FUNCTION_NAME")),
+				Region:    cmp.Or(env("AWS_REGION"), env("AWS_DEFAULT_REGION")),
+				Name:      cmp.Or(function.FunctionName, env("AWS_LAMBDA_FUNCTION_NAME")),
 			},
-			Version:  first(function.FunctionVersion, env("AWS_LAMBDA_FUNCTION_VERSION")),
+			Kind:     kind,
+			Version:  cmp.Or(function.FunctionVersion, env("AWS_LAMBDA_FUNCTION_VERSION")),
 			MemoryMB: max(memory, 0),
 			Arch:     lifecycle.HostArch(),
 			Extra:    cfg.attributes,
 		},
 		newID:        rand.Text,
-		kind:         l.kind,
+		kind:         kind,
 		telemetry:    true,
 		processStart: l.process.Started,
 		registered:   registered,
 	}
-	if l.kind == "" {
-		r.machine.kind = lifecycle.OnDemand
-	}
-	r.machine.env.ServiceName = first(cfg.serviceName, r.machine.env.Name)
+	r.machine.env.ServiceName = cmp.Or(cfg.serviceName, r.machine.env.Name)
 	r.encoder = lifecycle.Encoder{
 		Environment:  &r.machine.env,
 		ScopeVersion: version.String(),
@@ -180,15 +180,6 @@ func (l *life) newRecorder(cfg *config, function lambdaapi.RegisterResponse, reg
 		XRayParent:   cfg.xrayParent,
 	}
 	return r
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 const (

@@ -28,9 +28,6 @@ type Options struct {
 	Since time.Duration
 	// Functions are the names to report; none is all.
 	Functions []string
-	// Unenforced says for which functions a local Lambda did not limit the CPU.
-	// Their curves are drawn, and give no finding. Nil is none.
-	Unenforced func(function string) bool
 	// PriceRegion prices functions of regions that have no price, such as those
 	// of a local Lambda. Empty: they have no cost.
 	PriceRegion string
@@ -38,15 +35,9 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Everywhere is a value for [Options.Unenforced]: no CPU was limited.
-func Everywhere(string) bool { return true }
-
 func (o *Options) setDefaults() error {
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	if o.Unenforced == nil {
-		o.Unenforced = func(string) bool { return false }
 	}
 	if o.Since == 0 {
 		o.Since = 24 * time.Hour

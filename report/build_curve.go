@@ -67,7 +67,7 @@ func (b *builder) point(size sizeID, g *group) CurvePoint {
 		InitMS:         quantiles(g.init[string(lifecycle.PhaseInit)]),
 		MemoryUsed:     memoryUsed(g.memory),
 		Basis:          string(lifecycle.Measured),
-		CPUEnforced:    !b.options.Unenforced(b.id.name),
+		CPUEnforced:    !b.cpuUnenforced,
 	}
 	p.clusters = curveClusters{
 		billed:      g.quantity(metric.QuantityBilled, g.billed),

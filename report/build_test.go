@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -154,6 +155,7 @@ func TestRecommendations(t *testing.T) {
 	for name, w := range map[string]workload{"computes": computes, "waits": waits, "hoards": hoards} {
 		all = append(all, sweep(name, w, sizes...)...)
 	}
+	all = append(all, unlimited(sweep("unlimited", waits, sizes...))...)
 	one := sweep("single", waits, 512)
 	few := simulate("few", "1", 128)
 	few.run(rand.New(rand.NewPCG(9, 9)), waits, 2, 20)
@@ -190,7 +192,15 @@ func TestRecommendations(t *testing.T) {
 	f(Options{}, "hoards", actionChange, 512)
 	f(Options{}, "single", actionNone)
 	f(Options{}, "few", actionNone)
-	f(Options{Unenforced: Everywhere}, "waits", actionNone)
+	f(Options{}, "unlimited", actionNone)
+}
+
+// unlimited makes a sweep one of a local Lambda that cannot limit the CPU.
+func unlimited(sweep []*simulated) []*simulated {
+	for _, s := range sweep {
+		s.cpuUnenforced = true
+	}
+	return sweep
 }
 
 func TestFindingsOfCurves(t *testing.T) {
@@ -198,6 +208,7 @@ func TestFindingsOfCurves(t *testing.T) {
 	sizes := []int64{128, 256, 512, 1024, 1769, 3008}
 	s.write("a", minutes(1))
 	all := append(sweep("computes", computes, sizes...), sweep("waits", waits, sizes...)...)
+	all = append(all, unlimited(sweep("unlimited", computes, sizes...))...)
 	s.write("a", minutes(59), append(all, sweep("hoards", hoards, 320, 512)...)...)
 	r := build(t, s, Options{Start: minutes(0), End: minutes(60)})
 	got := map[string]Finding{}
@@ -220,9 +231,8 @@ func TestFindingsOfCurves(t *testing.T) {
 	if f, ok := got["hoards/memory-pressure"]; !ok || f.Severity != severityUrgent {
 		t.Errorf("300 of 320 MB in use: %+v", f)
 	}
-	for _, f := range build(t, s, Options{Start: minutes(0), End: minutes(60), Unenforced: Everywhere}).Findings {
-		switch f.ID {
-		case "memory-flat", "memory-cheaper", "memory-saturated", "memory-faster-free", "memory-trade":
+	for id, f := range got {
+		if strings.HasPrefix(id, "unlimited/memory-") {
 			t.Errorf("a finding without an enforced CPU: %s", f.Claim)
 		}
 	}

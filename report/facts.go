@@ -68,6 +68,9 @@ type facts struct {
 	groups   map[groupID]*group
 	runtimes map[string]bool
 	aliases  map[string]bool
+	// cpuUnenforced says that a local Lambda ran it without limiting its CPU:
+	// its curve is drawn, and gives no finding.
+	cpuUnenforced bool
 }
 
 // put adds a total to the group that it belongs to.
@@ -258,6 +261,7 @@ func describe(ctx context.Context, source Source, w *window, names []string, out
 		}
 		note(f.runtimes, label(metric.LabelRuntime))
 		note(f.aliases, label(metric.LabelAlias))
+		f.cpuUnenforced = f.cpuUnenforced || label(metric.LabelCPUEnforced) == "false"
 	}
 	return nil
 }

@@ -130,6 +130,8 @@ func native(h stats.Histogram) *histogram.FloatHistogram {
 // simulated is one version of a function at one memory size, whose counters
 // grow as it is told what happened: the truth that reports are held against.
 type simulated struct {
+	// cpuUnenforced is as of a local Lambda that cannot limit the CPU.
+	cpuUnenforced                              bool
 	account, region, name, version, arch, kind string
 	memoryMB                                   int64
 	*group
@@ -286,6 +288,10 @@ func (s *simulated) series() []labelled {
 	add(metric.ExtensionOverhead, hist(s.overhead))
 	add(metric.SelfReady, hist(s.selfReady))
 	add(metric.SelfCPU, num(s.selfCPU))
-	add(metric.FunctionInfo, num(1), metric.LabelRuntime, "nodejs:22.v38", metric.LabelAlias, "live")
+	info := []string{metric.LabelRuntime, "nodejs:22.v38", metric.LabelAlias, "live"}
+	if s.cpuUnenforced {
+		info = append(info, metric.LabelCPUEnforced, "false")
+	}
+	add(metric.FunctionInfo, num(1), info...)
 	return out
 }

@@ -25,7 +25,6 @@ type reportFlags struct {
 	out         string
 	functions   []string
 	priceRegion string
-	unenforced  bool
 	timeout     time.Duration
 }
 
@@ -58,7 +57,6 @@ and .txt. With --out - a single format goes to standard output.`,
 	flags.StringVar(&f.out, "out", "-", "folder for the files, or - for standard output")
 	flags.StringSliceVar(&f.functions, "function", nil, "names of functions; all when not given")
 	flags.StringVar(&f.priceRegion, "price-region", "", "region whose prices stand in where a function's has none, as us-east-1")
-	flags.BoolVar(&f.unenforced, "cpu-unenforced", false, "the functions ran where their CPU was not limited: give no memory advice")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for the answers")
 	return cmd
 }
@@ -108,9 +106,6 @@ func (f *reportFlags) options() (report.Options, error) {
 	o := report.Options{Since: f.since, Functions: f.functions, PriceRegion: f.priceRegion}
 	if f.since <= 0 {
 		return o, errors.New("--since has to be above zero, such as 24h")
-	}
-	if f.unenforced {
-		o.Unenforced = report.Everywhere
 	}
 	for _, end := range []struct {
 		flag, value string

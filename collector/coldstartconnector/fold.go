@@ -54,15 +54,18 @@ func (f fold) invocation(inv *lifecycle.Invocation) {
 
 // info notes the runtime version and the alias, the first few.
 func (f fold) info(inv *lifecycle.Invocation) {
-	from := infoSource{f.Environment.RuntimeVersion, inv.ARN}
+	from := infoSource{f.Environment.RuntimeVersion, inv.ARN, f.Environment.CPUUnenforced}
 	if f.function.noted == from {
 		return
 	}
 	f.function.noted = from
-	runtime, alias := clean(from.runtime), clean(inv.Alias())
-	key := seriesKey{functionInfo, [maxLabels]string{runtime, alias}}
+	runtime, alias, enforced := clean(from.runtime), clean(inv.Alias()), ""
+	if from.cpuUnenforced {
+		enforced = "false"
+	}
+	key := seriesKey{functionInfo, [maxLabels]string{runtime, alias, enforced}}
 	if f.function.byKey[key] == nil && f.function.count(functionInfo) < maxInfos {
-		f.function.get(functionInfo, runtime, alias).value = 1
+		f.function.get(functionInfo, runtime, alias, enforced).value = 1
 	}
 }
 

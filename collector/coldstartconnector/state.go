@@ -141,7 +141,10 @@ type function struct {
 }
 
 // infoSource is what functionInfo is made of.
-type infoSource struct{ runtime, arn string }
+type infoSource struct {
+	runtime, arn  string
+	cpuUnenforced bool
+}
 
 func newFunction(key functionKey) *function {
 	return &function{key: key, byKey: map[seriesKey]*series{}}

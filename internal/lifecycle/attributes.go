@@ -1,6 +1,6 @@
 package lifecycle
 
-// Resource attributes. All of them but the two of thaw.* are of the
+// Resource attributes. All of them but those of thaw.* are of the
 // OpenTelemetry semantic conventions (cloud, faas, host, service).
 const (
 	AttrCloudProvider  = "cloud.provider"
@@ -15,6 +15,7 @@ const (
 	AttrHostArch       = "host.arch"
 	AttrServiceName    = "service.name"
 	AttrRuntimeVersion = "thaw.runtime.version"
+	AttrCPUEnforced    = "thaw.cpu.enforced"
 )
 
 // Span attributes.
@@ -129,6 +130,7 @@ func Attributes() []Attribute {
 		{AttrHostArch, "resource", "string", "", "amd64 or arm64"},
 		{AttrServiceName, "resource", "string", "", "OTEL_SERVICE_NAME, or the name of the function"},
 		{AttrRuntimeVersion, "resource", "string", "", "runtime version as platform.initStart names it"},
+		{AttrCPUEnforced, "resource", "string", "", "false where a local Lambda could not limit the CPU: durations then say nothing about memory sizes"},
 		{AttrInitKind, "resource, init", "string", "", "on-demand, provisioned-concurrency, snap-start or lambda-managed-instances"},
 
 		{AttrSpanType, "every span", "string", "", "invocation, init, report and shutdown carry data; run and part repeat it for the eye"},

@@ -65,6 +65,7 @@ func decodeEnvironment(m pcommon.Map) Environment {
 		MemoryMB:       integer(m, AttrFaasMaxMemory) >> 20,
 		Arch:           str(m, AttrHostArch),
 		RuntimeVersion: str(m, AttrRuntimeVersion),
+		CPUUnenforced:  str(m, AttrCPUEnforced) == "false",
 		ServiceName:    str(m, AttrServiceName),
 	}
 }

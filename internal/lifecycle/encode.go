@@ -61,6 +61,9 @@ func (e *Encoder) resource(m pcommon.Map) {
 	putStr(m, AttrServiceName, env.ServiceName)
 	putStr(m, AttrRuntimeVersion, env.RuntimeVersion)
 	putStr(m, AttrInitKind, string(env.Kind))
+	if env.CPUUnenforced {
+		m.PutStr(AttrCPUEnforced, "false")
+	}
 }
 
 // ARN returns the unqualified ARN, or "" where a part of it is unknown.

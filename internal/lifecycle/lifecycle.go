@@ -173,6 +173,9 @@ type Environment struct {
 	// Arch is a value of host.arch: amd64 or arm64.
 	Arch           string
 	RuntimeVersion string
+	// CPUUnenforced is set where a local Lambda could not limit the CPU. It
+	// says so by a resource attribute (OTEL_RESOURCE_ATTRIBUTES).
+	CPUUnenforced bool
 	// ServiceName is OTEL_SERVICE_NAME, or the function's name.
 	ServiceName string
 	// Extra are the user's OTEL_RESOURCE_ATTRIBUTES.

@@ -27,7 +27,7 @@ func environment() *Environment {
 	return &Environment{
 		Function: Function{AccountID: "123456789012", Region: "eu-west-1", Name: "thumbnail"},
 		Version:  "7", ID: "2026/01/01/[7]569c0c34", MemoryMB: 512, Arch: "arm64",
-		RuntimeVersion: "nodejs:22.v3", ServiceName: "images",
+		RuntimeVersion: "nodejs:22.v3", CPUUnenforced: true, ServiceName: "images",
 	}
 }
 
@@ -476,7 +476,8 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("%+v has the ids of %+v", b, a)
 		}
 	}
-	if a.SpanID("report") != a.SpanID("report") || a.SpanID("report") == a.SpanID("run") {
+	again := Identity{"r1", "env", 1}
+	if a.SpanID("report") != again.SpanID("report") || a.SpanID("report") == a.SpanID("run") {
 		t.Error("span ids are not derived from identity and role")
 	}
 }

@@ -45,6 +45,9 @@ const (
 	LabelQuantity  = "thaw.quantity"
 	LabelRuntime   = "thaw.runtime.version"
 	LabelAlias     = "thaw.alias"
+	// LabelCPUEnforced is "false" where a local Lambda could not limit the CPU,
+	// else absent.
+	LabelCPUEnforced = "thaw.cpu.enforced"
 	// LabelInstance tells collectors apart: service.instance.id. Sum over it.
 	LabelInstance = "service.instance.id"
 )
@@ -145,7 +148,7 @@ var (
 	ClusterNS = Definition{Name: "thaw.cluster.ns", Kind: Counter, Unit: "1", Labels: []string{LabelQuantity},
 		Text: "Sum over environment-hours of n times s."}
 
-	FunctionInfo = Definition{Name: "thaw.function.info", Kind: Gauge, Unit: "{function}", Labels: []string{LabelRuntime, LabelAlias},
+	FunctionInfo = Definition{Name: "thaw.function.info", Kind: Gauge, Unit: "{function}", Labels: []string{LabelRuntime, LabelAlias, LabelCPUEnforced},
 		Text: "Always 1: what else is known of a function."}
 
 	Heartbeat = Definition{Name: "thaw.collector.heartbeat", Kind: Gauge, Unit: "{collector}", PerCollector: true,

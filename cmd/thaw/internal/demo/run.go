@@ -63,17 +63,14 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, collector.Stop()) }()
 
-	ledger, limits, err := c.invokeAll(ctx, a, collector.OTLP)
+	ledger, err := c.invokeAll(ctx, a, collector.OTLP)
 	if err != nil {
 		return err
 	}
 	if err := collector.Flush(ctx); err != nil {
 		return err
 	}
-	rep, err := report.Build(ctx, &report.Client{URL: collector.API}, report.Options{
-		Start:      begun.Add(-time.Second),
-		Unenforced: func(string) bool { return !limits.CPUEnforced },
-	})
+	rep, err := report.Build(ctx, &report.Client{URL: collector.API}, report.Options{Start: begun.Add(-time.Second)})
 	if err != nil {
 		return fmt.Errorf("build the report: %w", err)
 	}
@@ -110,15 +107,15 @@ func tempDir() (string, error) {
 
 // invokeAll runs the functions in a local Lambda and returns when all that they
 // had to say has been sent.
-func (c *Config) invokeAll(ctx context.Context, a *assets, otlp string) (_ *emulator.Ledger, _ emulator.Enforcement, err error) {
+func (c *Config) invokeAll(ctx context.Context, a *assets, otlp string) (_ *emulator.Ledger, err error) {
 	prices, stop, err := servePrices(ctx)
 	if err != nil {
-		return nil, emulator.Enforcement{}, err
+		return nil, err
 	}
 	defer stop()
 	lambda := &emulator.Emulator{}
 	if err := lambda.Start(ctx); err != nil {
-		return nil, emulator.Enforcement{}, err
+		return nil, err
 	}
 	limits := lambda.Enforcement()
 	c.say("local Lambda on this machine:\n%s", limits)
@@ -126,7 +123,7 @@ func (c *Config) invokeAll(ctx context.Context, a *assets, otlp string) (_ *emul
 	jobs := plan(a.runnable, c.Quick, limits.MemoryEnforced)
 	for _, j := range jobs {
 		if err := lambda.AddFunction(a.function(j, otlp, prices)); err != nil {
-			return nil, limits, errors.Join(fmt.Errorf("deploy %s: %w", j.name, err), lambda.Close())
+			return nil, errors.Join(fmt.Errorf("deploy %s: %w", j.name, err), lambda.Close())
 		}
 	}
 	c.say("%d functions at %d memory sizes in all:", len(a.runnable), len(jobs))
@@ -138,7 +135,7 @@ func (c *Config) invokeAll(ctx context.Context, a *assets, otlp string) (_ *emul
 	shown.finish()
 	// Closing sends SHUTDOWN to every environment, and waits for it: that is
 	// when the extensions send what they still hold.
-	return lambda.Ledger(), limits, errors.Join(err, lambda.Close())
+	return lambda.Ledger(), errors.Join(err, lambda.Close())
 }
 
 func (a *assets) function(j job, otlp, prices string) emulator.Function {
