@@ -59,7 +59,8 @@ lint: ## gofmt, vet, staticcheck
 
 .PHONY: bench
 bench: build ## what the extension costs, against a bare net/http extension in the same run
-	$(GO) test ./extension -run '^TestWeight$$' -bench . -benchtime 200x -count 1 -timeout 20m -v -args -weight
+	$(GO) test ./extension -run '^$$' -bench ExecToReady -benchtime 60x -timeout 20m
+	$(GO) test ./extension ./report/... ./collector/... ./cmd/thaw-collector -run '^$$' -bench '[^y]$$' -timeout 20m
 
 .PHONY: generate
 generate: ## rewrite what is generated: docs/telemetry.md, docs/config.md, dashboards, golden files

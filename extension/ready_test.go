@@ -19,41 +19,34 @@ import (
 	"github.com/thaw-lambda/thaw/internal/lambdaapi"
 )
 
-var (
-	readyRuns  = flag.Int("ready", 0, "runs of TestExecToReadyRatio, which takes some seconds and a quiet machine; 40 or more")
-	readyWrite = flag.Bool("ready-baseline", false, "write testdata/bench-baseline.json")
-)
+var readyWrite = flag.Bool("ready-baseline", false, "write testdata/bench-baseline.json")
 
 // readyLimit is how much longer than the floor the extension may take. The
 // promise is 1.15; a machine that is shared needs some room.
 const readyLimit = 1.3
 
-// TestExecToReadyRatio starts the floor (internal/floor) and the extension in
+// BenchmarkExecToReady starts the floor (internal/floor) and the extension in
 // turns against a server that plays Lambda, and compares the medians of exec to
 // register, exec to the first call of next, and CPU up to then. Absolute times
-// say as much about the machine, so only the ratios are held against a limit:
+// say as much about the machine, so only the ratios are held against a limit,
+// and only from 40 runs on:
 //
-//	go test ./extension -run TestExecToReadyRatio -v -ready 40
-func TestExecToReadyRatio(t *testing.T) {
-	if *readyRuns == 0 {
-		t.Skip("needs -ready 40")
-	}
-	dir := t.TempDir()
+//	go test ./extension -run '^$' -bench ExecToReady -benchtime 40x
+func BenchmarkExecToReady(b *testing.B) {
+	dir := b.TempDir()
 	programs := []string{"floor", "thaw"}
 	for i, pkg := range []string{"./internal/floor", "../cmd/thaw-extension"} {
 		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, programs[i]), pkg)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", pkg, err, out)
+			b.Fatalf("build %s: %v\n%s", pkg, err, out)
 		}
+		measureReady(b, filepath.Join(dir, programs[i])) // fills the page cache
 	}
 	got := map[string][]readiness{}
-	for i := range *readyRuns + 2 {
+	for b.Loop() {
 		for _, program := range programs {
-			r := measureReady(t, filepath.Join(dir, program))
-			if i >= 2 { // the first runs fill the page cache
-				got[program] = append(got[program], r)
-			}
+			got[program] = append(got[program], measureReady(b, filepath.Join(dir, program)))
 		}
 	}
 	ratios := map[string]float64{}
@@ -67,16 +60,17 @@ func TestExecToReadyRatio(t *testing.T) {
 	} {
 		floor, thaw := median(got["floor"], m.of), median(got["thaw"], m.of)
 		ratios[m.name] = float64(thaw) / float64(floor)
-		t.Logf("%-16s  floor %8v  thaw %8v  ratio %.3f", m.name, floor.Round(time.Microsecond), thaw.Round(time.Microsecond), ratios[m.name])
-		if m.name != "exec to register" && ratios[m.name] > readyLimit {
-			t.Errorf("%s is %.2f times the floor, more than %v", m.name, ratios[m.name], readyLimit)
+		b.Logf("%-16s  floor %8v  thaw %8v  ratio %.3f", m.name, floor.Round(time.Microsecond), thaw.Round(time.Microsecond), ratios[m.name])
+		b.ReportMetric(ratios[m.name], strings.ReplaceAll(m.name, " ", "-")+"/floor")
+		if b.N >= 40 && m.name != "exec to register" && ratios[m.name] > readyLimit {
+			b.Errorf("%s is %.2f times the floor, more than %v", m.name, ratios[m.name], readyLimit)
 		}
 	}
-	compareBaseline(t, ratios)
+	compareBaseline(b, ratios)
 }
 
 // compareBaseline shows how the ratios moved, or writes them.
-func compareBaseline(t *testing.T, ratios map[string]float64) {
+func compareBaseline(t testing.TB, ratios map[string]float64) {
 	const file = "testdata/bench-baseline.json"
 	if *readyWrite {
 		rounded := map[string]float64{}
@@ -117,7 +111,7 @@ func median(runs []readiness, of func(readiness) time.Duration) time.Duration {
 }
 
 // measureReady starts a program once and shuts it down when it is ready.
-func measureReady(t *testing.T, program string) readiness {
+func measureReady(t testing.TB, program string) readiness {
 	t.Helper()
 	var (
 		once       sync.Once
@@ -162,7 +156,7 @@ func measureReady(t *testing.T, program string) readiness {
 
 // cpuOf returns the CPU time of a process, summed over its threads, in the
 // nanoseconds of schedstat: those of stat come in ticks of 10 ms.
-func cpuOf(t *testing.T, pid int) time.Duration {
+func cpuOf(t testing.TB, pid int) time.Duration {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(files) == 0 {
 		t.Skip("no /proc/PID/task/*/schedstat here")
