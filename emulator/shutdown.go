@@ -59,8 +59,10 @@ func (env *environment) endBoot(reason string, report func()) error {
 	b := env.current()
 	total := b.beginEnd()
 	deadline := time.Now().Add(total)
+	var err error
 	if total > 0 {
 		b.stopRuntime(total)
+		err = env.forgiveCPU()
 	}
 	if report != nil {
 		report()
@@ -68,10 +70,22 @@ func (env *environment) endBoot(reason string, report func()) error {
 	if total == shutdownExternal {
 		b.stopExtensions(reason, deadline)
 	}
-	err := env.limits.kill()
+	err = errors.Join(err, env.limits.kill())
 	b.finish()
 	env.setBoot(nil)
 	return err
+}
+
+// forgiveCPU clears the debt of CPU time by setting the quota again. Linux
+// throttles a process when it returns from the kernel, so one that runs out of
+// memory takes time in there without bound, and what is left of the environment
+// pays for it at a few percent of a core: after an out-of-memory kill the
+// extensions would stand still for seconds, and miss their shutdown.
+func (env *environment) forgiveCPU() error {
+	if !env.throttled {
+		return nil
+	}
+	return env.limits.throttle()
 }
 
 // beginEnd makes exits expected, and returns how long the end may take.

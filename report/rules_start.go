@@ -97,6 +97,10 @@ func partChange(part string) (string, bool) {
 	return "", false
 }
 
+// noticeableMS is the least mean time in an init that is worth a change: a
+// fifth of a fast init is still nothing that anybody waits for.
+const noticeableMS = 20
+
 // extensionInitRule: extensions take more than a fifth of the init, our own
 // first.
 func extensionInitRule(f *Function, _ *curveView) *Finding {
@@ -104,7 +108,7 @@ func extensionInitRule(f *Function, _ *curveView) *Finding {
 		return nil
 	}
 	for _, p := range f.InitParts {
-		if lifecycle.PartName(p.Part) != lifecycle.PartExtensions || p.Share <= 0.20 {
+		if lifecycle.PartName(p.Part) != lifecycle.PartExtensions || p.Share <= 0.20 || p.MeanMS < noticeableMS {
 			continue
 		}
 		finding := &Finding{

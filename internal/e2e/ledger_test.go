@@ -48,9 +48,11 @@ func TestReportAgreesWithLedgerAcrossCollectorCrash(t *testing.T) {
 	everything()
 	w.collector.Kill()
 	// While nobody listens, the extensions keep what they have.
-	w.invoke("checkout", 256, eventOf(t, "checkout"))
-	w.invoke("flaky", 128, `{"mode":"exit"}`)
-	w.invoke("flaky", 128, `{"mode":"ok"}`)
+	for range 3 {
+		w.invoke("checkout", 256, eventOf(t, "checkout"))
+		w.invoke("flaky", 128, `{"mode":"ok"}`)
+		w.invoke("flaky", 256, `{"mode":"error"}`)
+	}
 	w.startCollector()
 	everything()
 

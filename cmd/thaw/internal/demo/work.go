@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
-	"sync"
+	"slices"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/thaw-lambda/thaw/emulator"
 )
@@ -20,34 +17,43 @@ type lambda interface {
 	Recycle(ctx context.Context, name, qualifier string) error
 }
 
-// work runs all jobs, as many at once as their CPU quotas fit into the cores.
+// work runs all jobs, as many at once as their CPU quotas fit into the cores,
+// in their order except that one that fits goes before one that has to wait.
 // One core in four is left to the emulator, the collector and the inits, which
 // run at full speed: a curve that was measured on an overloaded machine would
 // show the machine.
 func work(ctx context.Context, l lambda, jobs []job, cores int, done *progress) error {
-	capacity := int64(float64(cores) * 750)
-	room := semaphore.NewWeighted(capacity)
-	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		errs []error
-	)
-	for _, j := range jobs {
-		weight := min(int64(math.Ceil(j.cores*1000)), capacity)
-		if err := room.Acquire(ctx, weight); err != nil {
-			break // interrupted; the jobs that run see it too
+	room := 0.75 * float64(cores)
+	ended := make(chan result)
+	pending, running := slices.Clone(jobs), 0
+	var errs []error
+	for len(pending) > 0 || running > 0 {
+		next := slices.IndexFunc(pending, func(j job) bool { return j.cores <= room || running == 0 })
+		if next >= 0 && ctx.Err() == nil {
+			j := pending[next]
+			pending = slices.Delete(pending, next, next+1)
+			room -= j.cores
+			running++
+			go func() { ended <- result{j, j.run(ctx, l, done)} }()
+			continue
 		}
-		wg.Go(func() {
-			defer room.Release(weight)
-			if err := j.run(ctx, l, done); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("%s at %d MB: %w", j.name, j.memoryMB, err))
-			}
-		})
+		if running == 0 {
+			break // interrupted
+		}
+		r := <-ended
+		room += r.cores
+		running--
+		if r.err != nil {
+			errs = append(errs, fmt.Errorf("%s at %d MB: %w", r.name, r.memoryMB, r.err))
+		}
 	}
-	wg.Wait()
 	return errors.Join(append(errs, ctx.Err())...)
+}
+
+// result is how a job ended.
+type result struct {
+	job
+	err error
 }
 
 // run takes the job through its rounds. Each begins with no environment left,
