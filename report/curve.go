@@ -296,7 +296,7 @@ func reasonFor(v *curveView, c choice) string {
 	case c.pick != c.cheapest:
 		return fmt.Sprintf("A tie on cost: of the sizes whose cost the data does not tell apart, or that cost at most %.0f %% more, this one is the fastest.", 100*minSaving)
 	case len(c.tie) > 1:
-		return "The cheapest measured size, in a tie; none of the tied sizes is surely faster."
+		return "The cheapest measured size. Others cost the same within their intervals, and none of them is faster."
 	}
 	return "The cheapest measured size."
 }
