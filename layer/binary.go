@@ -3,7 +3,19 @@ package layer
 import (
 	"debug/elf"
 	"fmt"
+	"path/filepath"
+	"runtime"
 )
+
+// HostZip returns the path of the zip for this machine's architecture in bin,
+// the folder that `make build` fills and that thaw lies in.
+func HostZip(bin string) string {
+	arch := "x86_64"
+	if runtime.GOARCH == "arm64" {
+		arch = "arm64"
+	}
+	return filepath.Join(bin, "layer", "thaw-layer-"+arch+".zip")
+}
 
 // Architecture returns Lambda's name, "x86_64" or "arm64", for the machine that
 // an extension binary is for. Its error says why Lambda could not run the

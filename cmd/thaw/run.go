@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -192,11 +191,7 @@ func ownLayer() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("where Thaw's layer is: %w", err)
 	}
-	arch := "x86_64"
-	if runtime.GOARCH == "arm64" {
-		arch = "arm64"
-	}
-	zip := filepath.Join(filepath.Dir(self), "layer", "thaw-layer-"+arch+".zip")
+	zip := layer.HostZip(filepath.Dir(self))
 	if _, err := os.Stat(zip); err != nil {
 		return "", fmt.Errorf("%s is not there: run `make build`, or use --bare to go without Thaw's layer", zip)
 	}

@@ -3,11 +3,10 @@ package e2e
 import (
 	"context"
 	"net"
-	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -64,8 +63,7 @@ func newWorldWith(t *testing.T, lambda *emulator.Emulator, env ...string) *world
 		t.Fatal(err)
 	}
 	w := &world{t: t, dir: dir, begun: time.Now().Add(-time.Second), layer: filepath.Join(dir, "layer")}
-	arch := map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH]
-	if err := layer.Unpack(bin(t, "layer", "thaw-layer-"+arch+".zip"), w.layer); err != nil {
+	if err := layer.Unpack(layer.HostZip(bin(t)), w.layer); err != nil {
 		t.Fatal(err)
 	}
 	w.config = collectorproc.Config{
@@ -75,7 +73,9 @@ func newWorldWith(t *testing.T, lambda *emulator.Emulator, env ...string) *world
 		Env: env,
 	}
 	w.startCollector()
-	w.prices = servePrices(t)
+	prices := httptest.NewServer(priceapi.Handler())
+	t.Cleanup(prices.Close)
+	w.prices = prices.URL
 	w.lambda = lambda
 	if err := w.lambda.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -106,18 +106,6 @@ func freeAddr(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-func servePrices(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: priceapi.Handler(), ReadHeaderTimeout: time.Second}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-	return "http://" + l.Addr().String()
 }
 
 // deploy adds an example at a memory size, as the version of that number.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/thaw-lambda/thaw/examples"
 	"github.com/thaw-lambda/thaw/layer"
@@ -30,7 +29,7 @@ func prepare(ctx context.Context, bin, dir string) (*assets, error) {
 		layer:     filepath.Join(dir, "layer"),
 		functions: map[string]examples.Assembled{},
 	}
-	zip := filepath.Join(bin, "layer", "thaw-layer-"+architecture()+".zip")
+	zip := layer.HostZip(bin)
 	for _, file := range []string{a.collector, zip} {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%s is not there: run `make build`, which puts everything the demo needs beside thaw", file)
@@ -55,12 +54,4 @@ func prepare(ctx context.Context, bin, dir string) (*assets, error) {
 		}
 	}
 	return a, nil
-}
-
-// architecture is Lambda's name for that of this machine.
-func architecture() string {
-	if runtime.GOARCH == "arm64" {
-		return "arm64"
-	}
-	return "x86_64"
 }
