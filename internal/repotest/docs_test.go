@@ -111,7 +111,7 @@ fail a function.
 
 Environment variables of ` + "`thaw-collector`" + ` when it runs without ` + "`--config`" + `. With a configuration file of your own everything is as in any
 OpenTelemetry Collector; the settings of our components are in their README files, and
-[the built-in configuration](../collector/config.yaml) is a commented example.
+[the built-in configuration](../cmd/thaw-collector/config.yaml) is a commented example.
 
 | variable | default | meaning |
 | --- | --- | --- |
