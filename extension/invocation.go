@@ -43,6 +43,19 @@ func (m *machine) awaitingInvoke(requestID string) *invocation {
 	return nil
 }
 
+// settledBeforeInvoke recognises the INVOKE of an invocation that is complete
+// already: when the runtime crashes, the platform reports at once, and an
+// extension on a small share of a CPU may read all of that before the INVOKE.
+func (m *machine) settledBeforeInvoke(requestID string) bool {
+	for i := range m.settled {
+		if s := &m.settled[i]; s.requestID == requestID && !s.invoked {
+			s.invoked = true
+			return true
+		}
+	}
+	return false
+}
+
 func (m *machine) start(at time.Time, rec *lambdaapi.Start) {
 	inv := m.awaitingStart(at, rec.RequestID)
 	if inv == nil {
@@ -275,7 +288,7 @@ func (m *machine) complete(inv *invocation) {
 	if m.current == inv {
 		m.current = nil // lines that still come are the next one's
 	}
-	m.settled = append(m.settled, settled{inv.RequestID, inv.Start, inv.last})
+	m.settled = append(m.settled, settled{inv.RequestID, inv.Start, inv.last, !inv.invoked.IsZero()})
 	if len(m.settled) > maxSettled {
 		m.settled = m.settled[1:]
 	}

@@ -86,6 +86,7 @@ type item struct {
 type settled struct {
 	requestID   string
 	start, last time.Time
+	invoked     bool // its INVOKE was seen
 }
 
 // isReady records the first call of next.
@@ -98,6 +99,9 @@ func (m *machine) isReady(at time.Time, cpu time.Duration) {
 func (m *machine) invoke(at time.Time, ev lambdaapi.NextEvent) {
 	m.thaw(at)
 	m.identifyFunction(ev.InvokedFunctionARN)
+	if m.settledBeforeInvoke(ev.RequestID) {
+		return
+	}
 	inv := m.awaitingInvoke(ev.RequestID)
 	if inv == nil {
 		inv = m.add(ev.RequestID, at)
