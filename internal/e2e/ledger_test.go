@@ -128,7 +128,7 @@ func agreeDurations(t *testing.T, what string, got report.Quantiles, truth []flo
 		rank := q.p * float64(len(sorted)-1)
 		low, high := sorted[int(math.Floor(rank))], sorted[min(int(math.Ceil(rank))+1, len(sorted)-1)]
 		const bucket = 1.0219
-		if *q.value < low/bucket/bucket || *q.value > high*bucket*bucket {
+		if *q.value < low/bucket || *q.value > high*bucket {
 			t.Errorf("%s: p%.0f is %.3f ms in the report, between %.3f and %.3f ms in the ledger", what, 100*q.p, *q.value, low, high)
 		}
 	}
