@@ -128,3 +128,14 @@ func TestCollectorPortInUse(t *testing.T) {
 		}
 	}
 }
+
+// sum adds f over the ledger's entries of a function.
+func sum(truth []emulator.Totals, function string, f func(emulator.Totals) int) int {
+	n := 0
+	for _, totals := range truth {
+		if function == totals.Function {
+			n += f(totals)
+		}
+	}
+	return n
+}
