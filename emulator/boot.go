@@ -172,6 +172,9 @@ func (b *boot) bringUp(ctx context.Context) error {
 	if err := b.await(ctx, b.allRegistered); err != nil {
 		return err
 	}
+	if err := b.env.limits.balance(); err != nil {
+		return err
+	}
 	if err := b.startProcess(b.runtime.proc, b.runtimeExited); err != nil {
 		return b.fail(&fault{errorType: "Runtime.InvalidEntrypoint", message: err.Error()})
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -91,47 +92,105 @@ func cgroup1Dir(path cgroup1.Path, controller cgroup1.Name) (string, error) {
 type cgroup1Limits struct {
 	signalLimits
 	support  cgroupSupport
-	group    cgroup1.Cgroup
+	group    cgroup1.Cgroup // but for the memory; nil if there is no other controller
+	dirs     []string       // of group, each of which lists all processes
+	memory   cgroup1.Cgroup // nil where memory is not limited
+	shares   memoryShares
 	memoryMB int
-	dirs     map[cgroup1.Name]string
 }
 
-func newCgroup1Limits(s cgroupSupport, emulator, name string, memoryMB int) (*cgroup1Limits, error) {
-	l := &cgroup1Limits{support: s, memoryMB: memoryMB, dirs: map[cgroup1.Name]string{}}
-	path := cgroup1.NestedPath(filepath.Join(emulator, name))
-	var subs []cgroup1.Subsystem
-	use := func(missing string, sub cgroup1.Subsystem) error {
-		if missing != "" {
-			return nil
+func newCgroup1Limits(s cgroupSupport, emulator, name string, memoryMB int) (l *cgroup1Limits, err error) {
+	l = &cgroup1Limits{support: s, memoryMB: memoryMB}
+	path := filepath.Join(emulator, name)
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("make control group %s: %w", name, err), l.close())
 		}
-		dir, err := cgroup1Dir(path, sub.Name())
-		l.dirs[sub.Name()] = dir
-		subs = append(subs, sub)
-		return err
+	}()
+	var subs []cgroup1.Subsystem
+	for _, c := range []struct {
+		missing string
+		sub     cgroup1.Subsystem
+	}{
+		{s.cpu, cgroup1.NewCpu(cgroupRoot)}, {s.freezer, cgroup1.NewFreezer(cgroupRoot)}, {s.pids, cgroup1.NewPids(cgroupRoot)},
+	} {
+		if c.missing != "" {
+			continue
+		}
+		dir, err := cgroup1Dir(cgroup1.NestedPath(path), c.sub.Name())
+		if err != nil {
+			return nil, err
+		}
+		l.dirs, subs = append(l.dirs, dir), append(subs, c.sub)
 	}
-	if err := errors.Join(
-		use(s.cpu, cgroup1.NewCpu(cgroupRoot)),
-		use(s.memory, cgroup1.NewMemory(cgroupRoot, cgroup1.OptionalSwap())),
-		use(s.freezer, cgroup1.NewFreezer(cgroupRoot)),
-		use(s.pids, cgroup1.NewPids(cgroupRoot)),
-	); err != nil {
-		return nil, err
+	tasks := int64(maxTasks)
+	if len(subs) > 0 {
+		l.group, err = newCgroup1(path, &specs.LinuxResources{
+			Pids: &specs.LinuxPids{Limit: &tasks},
+			CPU:  cpuResources(-1), // init has the full CPU
+		}, subs...)
 	}
-	limit, tasks := int64(memoryMB)<<20, int64(maxTasks)
-	resources := &specs.LinuxResources{
-		Memory: &specs.LinuxMemory{Limit: &limit, Swap: &limit}, // memory and swap together
-		Pids:   &specs.LinuxPids{Limit: &tasks},
-		CPU:    cpuResources(-1), // init has the full CPU
+	if err == nil && s.memory == "" {
+		err = l.limitMemory(path)
 	}
-	var err error
-	l.group, err = cgroup1.New(path, resources, cgroup1.WithHierarchy(only(subs...)), func(c *cgroup1.InitConfig) error {
+	return l, err
+}
+
+func newCgroup1(path string, resources *specs.LinuxResources, subs ...cgroup1.Subsystem) (cgroup1.Cgroup, error) {
+	return cgroup1.New(cgroup1.NestedPath(path), resources, cgroup1.WithHierarchy(only(subs...)), func(c *cgroup1.InitConfig) error {
 		c.InitCheck = cgroup1.AllowAny
 		return nil
 	})
+}
+
+// limitMemory makes the groups of memoryShares.
+func (l *cgroup1Limits) limitMemory(path string) (err error) {
+	memory := cgroup1.NewMemory(cgroupRoot, cgroup1.OptionalSwap())
+	dir, err := cgroup1Dir(cgroup1.NestedPath(path), memory.Name())
 	if err != nil {
-		return nil, fmt.Errorf("make control group %s: %w", name, err)
+		return err
 	}
-	return l, nil
+	if l.memory, err = newCgroup1(path, &specs.LinuxResources{}, memory); err != nil {
+		return err
+	}
+	l.shares = memoryShares{
+		dir: dir, total: int64(l.memoryMB) << 20, usage: "memory.usage_in_bytes", oom: "memory.oom_control",
+		cache: []string{"inactive_file", "active_file"}, groups: map[string]memoryGroup{},
+	}
+	for _, role := range []string{roleRuntime, roleExtension} {
+		share, err := newCgroup1(filepath.Join(path, role), cgroup1Memory(l.shares.total), memory)
+		if err != nil {
+			return err
+		}
+		l.shares.groups[role] = memoryGroup{
+			add:    func(pid int) error { return share.AddProc(uint64(pid)) },
+			limit:  func(bytes int64) error { return limitCgroup1(filepath.Join(dir, role), bytes) },
+			delete: share.Delete,
+		}
+	}
+	return nil
+}
+
+// limitCgroup1 changes a limit that is there already. Memory and swap together
+// must never be less than memory alone, so the order depends on the direction;
+// the library's does not.
+func limitCgroup1(dir string, limit int64) error {
+	files := []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"}
+	if old, _ := readInt(filepath.Join(dir, files[0])); limit > old {
+		slices.Reverse(files)
+	}
+	for _, file := range files {
+		err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.FormatInt(limit, 10)), 0)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // no swap, no file
+			return err
+		}
+	}
+	return nil
+}
+
+// cgroup1Memory limits memory, and memory and swap together.
+func cgroup1Memory(limit int64) *specs.LinuxResources {
+	return &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit, Swap: &limit}}
 }
 
 // cpuResources is a quota in microseconds a period; -1 is none.
@@ -140,19 +199,26 @@ func cpuResources(quota int64) *specs.LinuxCPU {
 	return &specs.LinuxCPU{Quota: &quota, Period: &period}
 }
 
-func (l *cgroup1Limits) add(pid int) error {
-	if err := l.signalLimits.add(pid); err != nil {
+func (l *cgroup1Limits) add(pid int, role string) error {
+	if err := l.signalLimits.add(pid, role); err != nil {
 		return err
 	}
-	if err := l.group.AddProc(uint64(pid)); err != nil {
-		return fmt.Errorf("add process to control group: %w", err)
+	if l.group != nil {
+		if err := l.group.AddProc(uint64(pid)); err != nil {
+			return fmt.Errorf("add process to control group: %w", err)
+		}
+	}
+	if err := l.shares.add(pid, role); err != nil {
+		return err
 	}
 	// What our own helper needed until here is not the function's memory.
-	if dir := l.dirs[cgroup1.Memory]; dir != "" {
-		_ = os.WriteFile(filepath.Join(dir, "memory.max_usage_in_bytes"), []byte("0"), 0) // best effort
+	if l.memory != nil {
+		_ = os.WriteFile(filepath.Join(l.shares.dir, "memory.max_usage_in_bytes"), []byte("0"), 0) // best effort
 	}
 	return nil
 }
+
+func (l *cgroup1Limits) balance() error { return l.shares.balance() }
 
 func (l *cgroup1Limits) throttle() error {
 	if l.support.cpu != "" {
@@ -177,25 +243,25 @@ func (l *cgroup1Limits) thaw() error {
 
 func (l *cgroup1Limits) kill() error {
 	// A frozen process of version 1 dies only when it is thawed.
-	err := errors.Join(l.thaw(), killAll(l.anyDir()))
+	err := errors.Join(l.thaw(), killAll(l.lists()...))
 	l.forget()
 	return err
 }
 
-// anyDir is a directory that lists the environment's processes.
-func (l *cgroup1Limits) anyDir() string {
-	for _, dir := range l.dirs {
-		return dir
+// lists are directories that together list the environment's processes.
+func (l *cgroup1Limits) lists() []string {
+	if len(l.dirs) > 0 {
+		return l.dirs[:1]
 	}
-	return ""
+	return l.shares.dirs()
 }
 
 // peakMemory: see [largerPeak].
 func (l *cgroup1Limits) peakMemory() (int64, bool) {
-	if l.support.memory != "" {
+	if l.memory == nil {
 		return l.signalLimits.peakMemory()
 	}
-	return largerPeak(l.dirs[cgroup1.Memory], "memory.max_usage_in_bytes")
+	return largerPeak(filepath.Join(l.shares.dir, "memory.max_usage_in_bytes"), l.lists())
 }
 
 // largerPeak is the larger of two figures, each of which misses something. The
@@ -204,9 +270,9 @@ func (l *cgroup1Limits) peakMemory() (int64, bool) {
 // on Lambda, where the machine is the environment's own, these count. The sum
 // of the resident peaks of the processes that live counts them, and memory
 // shared between processes more than once.
-func largerPeak(dir, file string) (int64, bool) {
-	charged, ok := readInt(filepath.Join(dir, file))
-	pids, err := groupPIDs(dir)
+func largerPeak(file string, lists []string) (int64, bool) {
+	charged, ok := readInt(file)
+	pids, err := groupPIDs(lists...)
 	if err != nil {
 		return charged, ok
 	}
@@ -214,11 +280,17 @@ func largerPeak(dir, file string) (int64, bool) {
 	return max(charged, resident), ok || known
 }
 
-func (l *cgroup1Limits) oomKills() int {
-	return readKey(filepath.Join(l.dirs[cgroup1.Memory], "memory.oom_control"), "oom_kill")
-}
+func (l *cgroup1Limits) oomKills() int { return l.shares.oomKills() }
 
-func (l *cgroup1Limits) close() error { return l.group.Delete() }
+func (l *cgroup1Limits) close() error {
+	err := l.shares.close()
+	for _, group := range []cgroup1.Cgroup{l.memory, l.group} {
+		if group != nil {
+			err = errors.Join(err, group.Delete())
+		}
+	}
+	return err
+}
 
 // probeCgroup2 finds a place where groups can have controllers. A group that
 // has processes of its own cannot hand controllers down, so besides our own
@@ -269,31 +341,51 @@ func cgroup2CPU(quota int64) cgroup2.CPUMax {
 	return cgroup2.NewCPUMax(&quota, &period)
 }
 
-// cgroup2Limits are limits by control groups, version 2.
+// cgroup2Limits are limits by control groups, version 2: CPU, processes and the
+// freezer on the environment's group, memory on the two below it. The
+// processes are in those, because a group that hands a controller down must
+// not have any of its own.
 type cgroup2Limits struct {
 	group    *cgroup2.Manager
 	dir      string
+	shares   memoryShares
 	memoryMB int
 }
 
-func newCgroup2Limits(s cgroupSupport, name string, memoryMB int) (*cgroup2Limits, error) {
+func newCgroup2Limits(s cgroupSupport, name string, memoryMB int) (l *cgroup2Limits, err error) {
 	group := filepath.Join(s.group, name)
-	manager, err := cgroup2.NewManager(cgroupRoot, group, cgroup2Resources(memoryMB, -1))
-	if err != nil {
+	dir := filepath.Join(cgroupRoot, group)
+	l = &cgroup2Limits{dir: dir, memoryMB: memoryMB, shares: memoryShares{
+		dir: dir, total: int64(memoryMB) << 20, usage: "memory.current", oom: "memory.events",
+		cache: []string{"inactive_file", "active_file"}, groups: map[string]memoryGroup{},
+	}}
+	resources := cgroup2Resources(memoryMB, -1)
+	resources.Memory.Max = nil
+	if l.group, err = cgroup2.NewManager(cgroupRoot, group, resources); err != nil {
 		return nil, fmt.Errorf("make control group %s: %w", name, err)
 	}
-	dir := filepath.Join(cgroupRoot, group)
-	// Not part of the resources, because a kernel without swap has no such file.
-	_ = os.WriteFile(filepath.Join(dir, "memory.swap.max"), []byte("0"), 0)
-	return &cgroup2Limits{group: manager, dir: dir, memoryMB: memoryMB}, nil
+	for _, role := range []string{roleRuntime, roleExtension} {
+		share, err := cgroup2.NewManager(cgroupRoot, filepath.Join(group, role), cgroup2Memory(l.shares.total))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("make control group %s of %s: %w", role, name, err), l.close())
+		}
+		// Not part of the resources, because a kernel without swap has no such file.
+		_ = os.WriteFile(filepath.Join(dir, role, "memory.swap.max"), []byte("0"), 0)
+		l.shares.groups[role] = memoryGroup{
+			add:    func(pid int) error { return share.AddProc(uint64(pid)) },
+			limit:  func(bytes int64) error { return share.Update(cgroup2Memory(bytes)) },
+			delete: share.Delete,
+		}
+	}
+	return l, nil
 }
 
-func (l *cgroup2Limits) add(pid int) error {
-	if err := l.group.AddProc(uint64(pid)); err != nil {
-		return fmt.Errorf("add process to control group: %w", err)
-	}
-	return nil
+func cgroup2Memory(limit int64) *cgroup2.Resources {
+	return &cgroup2.Resources{Memory: &cgroup2.Memory{Max: &limit}}
 }
+
+func (l *cgroup2Limits) add(pid int, role string) error { return l.shares.add(pid, role) }
+func (l *cgroup2Limits) balance() error                 { return l.shares.balance() }
 
 func (l *cgroup2Limits) throttle() error {
 	return l.group.Update(&cgroup2.Resources{CPU: &cgroup2.CPU{Max: cgroup2CPU(cpuQuota(l.memoryMB).Microseconds())}})
@@ -313,27 +405,24 @@ func (l *cgroup2Limits) freeze() error {
 	return nil
 }
 
-func (l *cgroup2Limits) thaw() error  { return l.group.Thaw() }
-func (l *cgroup2Limits) kill() error  { return errors.Join(l.thaw(), killAll(l.dir)) }
-func (l *cgroup2Limits) close() error { return l.group.Delete() }
+func (l *cgroup2Limits) thaw() error   { return l.group.Thaw() }
+func (l *cgroup2Limits) kill() error   { return errors.Join(l.thaw(), killAll(l.shares.dirs()...)) }
+func (l *cgroup2Limits) oomKills() int { return l.shares.oomKills() }
+func (l *cgroup2Limits) close() error  { return errors.Join(l.shares.close(), l.group.Delete()) }
 
 func (l *cgroup2Limits) peakMemory() (int64, bool) {
 	return readInt(filepath.Join(l.dir, "memory.peak"))
 }
 
-func (l *cgroup2Limits) oomKills() int {
-	return readKey(filepath.Join(l.dir, "memory.events"), "oom_kill")
-}
-
-// killAll kills all processes of a group until there are none. A process can
-// start another between our reading and our killing, and there is no event to
-// wait for in version 1, hence the repetition.
-func killAll(dir string) error {
-	if dir == "" {
+// killAll kills all processes of some groups until there are none. A process
+// can start another between our reading and our killing, and there is no event
+// to wait for in version 1, hence the repetition.
+func killAll(dirs ...string) error {
+	if len(dirs) == 0 {
 		return nil
 	}
 	for deadline := time.Now().Add(killPatience); ; {
-		pids, err := groupPIDs(dir)
+		pids, err := groupPIDs(dirs...)
 		if err != nil || len(pids) == 0 {
 			return nil // none, or the group itself is gone
 		}
@@ -341,20 +430,22 @@ func killAll(dir string) error {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("control group %s: processes %v cannot be killed", dir, pids)
+			return fmt.Errorf("control groups %s: processes %v cannot be killed", strings.Join(dirs, ", "), pids)
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-func groupPIDs(dir string) (pids []int, err error) {
-	data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	if err != nil {
-		return nil, err
-	}
-	for _, field := range strings.Fields(string(data)) {
-		if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
-			pids = append(pids, pid)
+func groupPIDs(dirs ...string) (pids []int, err error) {
+	for _, dir := range dirs {
+		data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		if err != nil {
+			return nil, err
+		}
+		for _, field := range strings.Fields(string(data)) {
+			if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
 		}
 	}
 	return pids, nil

@@ -41,8 +41,9 @@
 // # What is faithful and what is not
 //
 // CPU is memory/1769 of a core in CFS periods of 20 ms, from the first
-// invocation on; init has the full CPU. Memory is a limit with an
-// out-of-memory kill. Everything is frozen between invocations, the delivery
+// invocation on; init has the full CPU. Memory is a limit for function and
+// extensions together, whose out-of-memory kill is the function's alone
+// (memory_linux.go says how). Everything is frozen between invocations, the delivery
 // of telemetry included. [Emulator.Enforcement] says which of these the
 // machine permits. Nothing fails because one is missing; but a measurement
 // that depends on it is worthless, so ask.

@@ -19,6 +19,7 @@ const (
 	DefaultAccountID   = "012345678912" // the account of AWS's own emulator
 	DefaultIdleTimeout = 10 * time.Minute
 	DefaultPatience    = 500 * time.Millisecond
+	DefaultInitTimeout = 10 * time.Second
 
 	// closeGrace is how long Close lets running invocations go on.
 	closeGrace = 5 * time.Second
@@ -39,6 +40,9 @@ type Emulator struct {
 	// answered but is not free yet, before it takes a new one. Negative: not
 	// at all. Default 500 ms; see the package comment.
 	Patience time.Duration
+	// InitTimeout is how long an on-demand init may take, and a restore. It is
+	// then run again inside the first invocation. Default 10 s, as on Lambda.
+	InitTimeout time.Duration
 	// WorkDir holds the environments' directories. Default: a new temporary
 	// directory. Each Start makes its own directory inside.
 	WorkDir string
@@ -67,8 +71,6 @@ type Emulator struct {
 	// running is cancelled when Shutdown gives running invocations up.
 	running context.Context
 	giveUp  context.CancelCauseFunc
-
-	initLimit time.Duration // of an on-demand init; tests shorten it
 }
 
 // Start begins to serve. ctx bounds the start only; Close ends what it began.
@@ -108,7 +110,7 @@ func (e *Emulator) setDefaults() {
 	e.functions = map[functionKey]*function{}
 	e.layers = map[string]string{}
 	e.running, e.giveUp = context.WithCancelCause(context.Background())
-	setDefault(&e.initLimit, 10*time.Second)
+	setDefault(&e.InitTimeout, DefaultInitTimeout)
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -61,6 +61,8 @@ type Function struct {
 	Architecture string
 	// MaxConcurrency is the reserved concurrency. Default 1000, the account's.
 	MaxConcurrency int
+	// Faults are for tests.
+	Faults Faults
 }
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9-_]{1,64}$`)

@@ -228,7 +228,7 @@ func (h *host) launch(env *environment, p processSpec, out *os.File) (launch, er
 		return launch{}, err
 	}
 	h.janitor.noteGroup(l.cmd.Process.Pid)
-	if err := env.limits.add(l.cmd.Process.Pid); err != nil {
+	if err := env.limits.add(l.cmd.Process.Pid, p.role); err != nil {
 		l.abandon()
 		return launch{}, err
 	}

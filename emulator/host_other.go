@@ -54,7 +54,7 @@ func (h *host) launch(env *environment, p processSpec, out *os.File) (launch, er
 			if err := cmd.Start(); err != nil {
 				return &launchError{text: reason(err)}
 			}
-			return env.limits.add(cmd.Process.Pid)
+			return env.limits.add(cmd.Process.Pid, p.role)
 		},
 		abandon: func() { _ = output.Close() },
 	}, nil

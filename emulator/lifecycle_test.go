@@ -157,7 +157,7 @@ func TestInitFailures(t *testing.T) {
 		{name: "extension error", extensions: []string{"x"}, env: map[string]string{"EXTENSION_X": "initerror"}, first: "error Extension.InitError", second: "error Extension.InitError", answer: "Extension.InitError"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := Emulator{initLimit: test.limit}
+			e := Emulator{InitTimeout: test.limit}
 			f := testFunction(t, test.extensions...)
 			for name, value := range test.env {
 				f.Env[name] = value

@@ -30,7 +30,10 @@ func visibleCPUs(memoryMB int) int {
 // control group, and one with signals alone.
 type limits interface {
 	// add puts a process that has not begun to execute under the limits.
-	add(pid int) error
+	add(pid int, role string) error
+	// balance divides the memory between the roles anew. It is called when one
+	// of them has grown, and before the other may.
+	balance() error
 	// throttle applies the CPU quota, which init is free of.
 	throttle() error
 	freeze() error

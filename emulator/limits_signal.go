@@ -23,7 +23,7 @@ type signalLimits struct {
 	groups []int
 }
 
-func (l *signalLimits) add(pid int) error {
+func (l *signalLimits) add(pid int, _ string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.groups = append(l.groups, pid) // a process that we start leads its own group
@@ -85,5 +85,6 @@ func (l *signalLimits) peakMemory() (int64, bool) {
 	return l.peak(l.list())
 }
 
-func (l *signalLimits) oomKills() int { return 0 }
-func (l *signalLimits) close() error  { return nil }
+func (l *signalLimits) balance() error { return nil }
+func (l *signalLimits) oomKills() int  { return 0 }
+func (l *signalLimits) close() error   { return nil }

@@ -32,12 +32,13 @@ type relay struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced on every change
-	closed  bool          // no further subscriptions
-	paused  bool
-	replay  []event // all of the init so far, for who subscribes during it
-	subs    []*subscriber
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced on every change
+	closed   bool          // no further subscriptions
+	paused   bool
+	flushing bool    // nothing waits for a batch to fill any more
+	replay   []event // all of the init so far, for who subscribes during it
+	subs     []*subscriber
 }
 
 // event is a telemetry event on its way.
@@ -121,7 +122,7 @@ func (r *relay) subscribe(name string, s subscription) bool {
 	if slices.ContainsFunc(r.subs, func(sub *subscriber) bool { return sub.name == name }) {
 		return true
 	}
-	sub := &subscriber{subscription: s, name: name}
+	sub := &subscriber{subscription: s, name: name, flushing: r.flushing}
 	for _, e := range r.replay {
 		sub.enqueue(e)
 	}
@@ -130,7 +131,9 @@ func (r *relay) subscribe(name string, s subscription) bool {
 	return true
 }
 
-// closeSubscriptions ends the time in which one can subscribe: the init.
+// closeSubscriptions ends the time in which one can subscribe: the init, when it
+// succeeds. One that fails leaves it open until the reset has ended all, so an
+// extension that was slower than the end of the runtime still learns of it.
 func (r *relay) closeSubscriptions() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,6 +151,7 @@ func (r *relay) setPaused(paused bool) {
 // flush sends all that is queued now, and waits for it until ctx ends.
 func (r *relay) flush(ctx context.Context) {
 	r.mu.Lock()
+	r.flushing = true
 	for _, sub := range r.subs {
 		sub.flushing = true
 	}

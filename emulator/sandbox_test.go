@@ -102,6 +102,35 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
+// TestMemoryIsShared: what an extension uses, the function cannot; and the
+// extension outlives a function that runs out of memory, every time.
+func TestMemoryIsShared(t *testing.T) {
+	var e Emulator
+	f := testFunction(t, "x")
+	f.Timeout, f.Env["EXTENSION_X"] = 20*time.Second, "hog"
+	start(t, &e, f)
+	if !e.Enforcement().MemoryEnforced {
+		t.Skipf("NOT TESTED: memory: %s", e.Enforcement().Memory)
+	}
+	for _, test := range []struct {
+		mb int
+		ok bool
+	}{{64, true}, {180, false}, {64, true}, {300, false}, {300, false}} {
+		result := invoke(t, &e, fmt.Sprintf(`{"do":"allocate","n":%d}`, test.mb))
+		if ok := result.FunctionError == ""; ok != test.ok {
+			t.Errorf("%d of 256 MB beside an extension with 100: %s", test.mb, result.Payload)
+		}
+	}
+	if got := summary(t, &e); got.OOMKills != 3 || got.Errors != 3 {
+		t.Errorf("summary %+v", got)
+	}
+	for _, exit := range entries(&e, KindProcessExit) {
+		if exit.Role == roleExtension && exit.ExitStatus != statusExit0 {
+			t.Errorf("the extension ended with %s", exit.ExitStatus)
+		}
+	}
+}
+
 // TestCPUQuota compares the CPU time that two sizes get in the same time.
 func TestCPUQuota(t *testing.T) {
 	var e Emulator

@@ -57,7 +57,7 @@ func (env *environment) run(inv *invocation) error {
 	}
 	ctx, cancel := env.limitTime(inv)
 	defer cancel()
-	if err := env.thaw(); err != nil {
+	if err := errors.Join(env.limits.balance(), env.thaw()); err != nil {
 		return err
 	}
 	env.announce(inv)
@@ -109,7 +109,7 @@ func (env *environment) firstInit(inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(env.e.running, env.e.initLimit, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(env.e.running, env.e.InitTimeout, errTimeout)
 	defer cancel()
 	duration, failed := env.initialize(ctx, b)
 	if failed == nil {
@@ -152,8 +152,9 @@ func (env *environment) endInit(b *boot, failed error, duration time.Duration) {
 		Metrics: lambdaapi.DurationMetrics{DurationMs: ms(duration)},
 	}
 	b.relay.emit(lambdaapi.TypeInitReport, report)
-	b.relay.closeSubscriptions()
-	if failed != nil {
+	if failed == nil {
+		b.relay.closeSubscriptions()
+	} else {
 		env.platformLine(initReportLine(report))
 	}
 	env.record(Entry{

@@ -95,7 +95,6 @@ func (b *boot) beginEnd() time.Duration {
 	b.windowClosed = true
 	b.notify()
 	b.mu.Unlock()
-	b.relay.closeSubscriptions()
 	some, external := b.hasExtensions()
 	switch {
 	case external:

@@ -75,6 +75,31 @@ func TestSubscriptionCloses(t *testing.T) {
 	}
 }
 
+func TestTelemetryFaults(t *testing.T) {
+	for _, test := range []struct {
+		faults Faults
+		schema string
+		status int
+		answer string
+	}{
+		{Faults{TelemetryStatus: 202}, "2022-12-13", 202, errorBody("Telemetry.NotSupported", "Telemetry API is not supported")},
+		{Faults{TelemetryStatus: 403}, "2022-12-13", 403, errorBody("Telemetry.SubscriptionClosed", "Telemetry API subscription is closed already")},
+		{Faults{TelemetryStatus: 404}, "2022-12-13", 404, "404 page not found\n"},
+		{Faults{TelemetryStatus: 500}, "2022-12-13", 500, errorBody("InternalServerError", "Internal Server Error")},
+		{Faults{TelemetrySchemas: schemas[:1]}, "2022-12-13", 400, errorBody("ValidationError", `schemaVersion "2022-12-13" is not one of 2022-07-01`)},
+		{Faults{TelemetrySchemas: schemas[:1]}, "2022-07-01", 200, `"OK"`},
+	} {
+		b, server := bareBoot(t)
+		b.env.fn.Faults = test.faults
+		b.extensions[0].state = stateRegistered
+		c := call{request: telemetry, header: identified, body: fmt.Sprintf(`{"schemaVersion":%q,"types":["platform"],"destination":{"protocol":"HTTP","URI":"http://sandbox:4323"}}`, test.schema)}
+		status, body, _ := c.do(t, server.URL, b.extensions[0].id.String())
+		if status != test.status || body != test.answer {
+			t.Errorf("%+v, %s: %d %s, want %d %s", test.faults, test.schema, status, body, test.status, test.answer)
+		}
+	}
+}
+
 // consumer is a telemetry consumer that fails as often as it is told.
 type consumer struct {
 	*httptest.Server
@@ -111,7 +136,7 @@ func (c *consumer) port() string {
 func (c *consumer) subscription(t *testing.T, schema, types string) subscription {
 	t.Helper()
 	s, problems := parseSubscription(fmt.Appendf(nil,
-		`{"schemaVersion":%q,"types":[%s],"buffering":{"timeoutMs":25,"maxItems":1000},"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%s/"}}`, schema, types, c.port()))
+		`{"schemaVersion":%q,"types":[%s],"buffering":{"timeoutMs":25,"maxItems":1000},"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%s/"}}`, schema, types, c.port()), schemas)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -225,7 +250,7 @@ func TestTCP(t *testing.T) {
 	defer listener.Close()
 	r := newTestRelay(t)
 	s, problems := parseSubscription(fmt.Appendf(nil,
-		`{"schemaVersion":"2022-12-13","types":["function"],"buffering":{"timeoutMs":25},"destination":{"protocol":"TCP","port":%d}}`, listener.Addr().(*net.TCPAddr).Port))
+		`{"schemaVersion":"2022-12-13","types":["function"],"buffering":{"timeoutMs":25},"destination":{"protocol":"TCP","port":%d}}`, listener.Addr().(*net.TCPAddr).Port), schemas)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}

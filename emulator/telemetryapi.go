@@ -39,7 +39,10 @@ func (b *boot) serveSubscribe(w http.ResponseWriter, r *http.Request) {
 		refused.write(w)
 		return
 	}
-	sub, problems := parseSubscription(body)
+	if b.env.fn.Faults.refuseTelemetry(w) {
+		return
+	}
+	sub, problems := parseSubscription(body, b.env.fn.schemas())
 	if len(problems) > 0 {
 		writeError(w, http.StatusBadRequest, "ValidationError", strings.Join(problems, "; "))
 		return
@@ -68,7 +71,7 @@ type subscription struct {
 }
 
 // parseSubscription returns a valid subscription, or all that is wrong with it.
-func parseSubscription(body []byte) (subscription, []string) {
+func parseSubscription(body []byte, schemas []string) (subscription, []string) {
 	var request lambdaapi.Subscription
 	if err := json.Unmarshal(body, &request); err != nil {
 		return subscription{}, []string{err.Error()}

@@ -216,9 +216,25 @@ func (m *machine) running() bool {
 	return !last.done && !last.reported
 }
 
-// outstanding says whether a report may still come.
+// outstanding says whether a report may still come: of an invocation, or of an
+// init that took the environment down before we were told of it.
 func (m *machine) outstanding() bool {
-	return m.telemetry && slices.ContainsFunc(m.open, func(inv *invocation) bool { return !inv.reported })
+	if !m.telemetry {
+		return false
+	}
+	if len(m.open) > 0 {
+		return slices.ContainsFunc(m.open, func(inv *invocation) bool { return !inv.reported })
+	}
+	if m.firstSeen {
+		return false
+	}
+	if len(m.inits) == 0 {
+		return true // there was one
+	}
+	last := m.inits[len(m.inits)-1]
+	// One that failed inside an invocation makes that fail: its start and its
+	// report follow.
+	return last.reported.IsZero() || last.Phase == lifecycle.PhaseInvoke && last.Status != lifecycle.Success
 }
 
 // finish ends everything: what has not come will not come.

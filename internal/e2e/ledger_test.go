@@ -21,7 +21,7 @@ func TestReportAgreesWithLedgerAcrossCollectorCrash(t *testing.T) {
 	w.deploy("audit-log", 512)
 
 	crash := func(memoryMB int) {
-		for _, mode := range []string{"ok", "error", "panic", "ok", "exit", "ok", "timeout", "ok"} {
+		for _, mode := range []string{"ok", "error", "panic", "ok", "exit", "ok", "oom", "oom", "ok", "timeout", "ok"} {
 			failed := w.invoke("flaky", memoryMB, fmt.Sprintf(`{"mode":%q}`, mode))
 			if want := mode != "ok"; failed != want {
 				t.Errorf("flaky at %d MB in mode %s: failed %t", memoryMB, mode, failed)

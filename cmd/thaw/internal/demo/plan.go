@@ -91,10 +91,6 @@ func someSizes(ex examples.Example) []int {
 
 // failures are one of each way to fail, with a success between two: a crash
 // resets the environment, and the next invocation pays for a suppressed init.
-//
-// Running out of memory is not among them: the kernel then kills the extension
-// now and then as well, with what it had not sent yet, and the demo could not
-// promise that the report agrees with the ledger.
 func failures() []step {
 	mode := func(name string, fails bool) step {
 		return step{event: fmt.Appendf(nil, `{"mode":%q}`, name), fails: fails}
@@ -103,6 +99,7 @@ func failures() []step {
 		mode("ok", false), mode("error", true), mode("ok", false),
 		mode("panic", true), mode("ok", false),
 		mode("exit", true), mode("ok", false),
+		mode("oom", true), mode("ok", false),
 		mode("timeout", true), mode("ok", false),
 	}
 }

@@ -21,6 +21,7 @@ var (
 	sink = os.Getenv("SINK")
 	name = filepath.Base(os.Args[0])
 	mode = os.Getenv("EXTENSION_" + strings.ToUpper(name))
+	hog  []byte // memory that the function cannot use
 )
 
 func main() {
@@ -44,6 +45,9 @@ func main() {
 		header["Lambda-Extension-Function-Error-Type"] = "Extension.Test"
 		call(http.MethodPost, "/2020-01-01/extension/init/error", header, "{}")
 		os.Exit(1)
+	}
+	if mode == "hog" {
+		hog = bytes.Repeat([]byte{1}, 100<<20)
 	}
 	fmt.Println(name + " is ready")
 	for {
