@@ -5,6 +5,7 @@
 //	thaw demo     run real functions in a local Lambda and report on them
 //	thaw run      serve a function from a folder in a local Lambda
 //	thaw report   write the recommendation report from what a collector holds
+//	thaw import   read Lambda's own lines from CloudWatch logs
 //	thaw layer    pack the Lambda layer
 //	thaw version  print the version
 //
@@ -71,7 +72,7 @@ func newRootCmd() *cobra.Command {
 	root.SetVersionTemplate("thaw {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newDemoCmd(), newRunCmd(), newReportCmd(), newLayerCmd(), newVersionCmd())
+	root.AddCommand(newDemoCmd(), newRunCmd(), newReportCmd(), newImportCmd(), newLayerCmd(), newVersionCmd())
 	for _, cmd := range root.Commands() {
 		checkArgs(cmd)
 	}

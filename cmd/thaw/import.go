@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/thaw-lambda/thaw/internal/cloudwatchlog"
+)
+
+// importFlags are what `thaw import` can be asked for.
+type importFlags struct {
+	json     bool
+	function string
+	account  string
+	region   string
+	arch     string
+}
+
+func newImportCmd() *cobra.Command {
+	var f importFlags
+	cmd := &cobra.Command{
+		Use:   "import [FILE or FOLDER...]",
+		Short: "Read Lambda's own lines from CloudWatch logs",
+		Long: `Import reads what Lambda itself writes into CloudWatch Logs: START, END, REPORT,
+INIT_START, INIT_REPORT and RESTORE_REPORT lines of every age, and the platform events
+of the JSON log format. It needs no layer on the function.
+
+It reads files, folders, and standard input (no argument, or -), gzip'ed or not:
+  - plain lines, as a terminal shows them
+  - the output of aws logs tail, filter-log-events and get-log-events
+  - an export to S3: the folder with its .gz files
+  - subscriptions ("logEvents"), one JSON document or many
+
+Lines of the application are counted and never kept. A line of the platform that
+cannot be read is counted as unparsed and shown; it stops nothing.`,
+		Example: `  aws logs tail /aws/lambda/checkout --since 1d | thaw import
+  thaw import --json export/
+  aws logs filter-log-events --log-group-name /aws/lambda/checkout | thaw import --function checkout`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), args, cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&f.json, "json", false, "print the counts as JSON")
+	flags.StringVar(&f.function, "function", "", "name of the function; else from the log group or the file's name")
+	flags.StringVar(&f.account, "account", "", "AWS account, where the input does not name it")
+	flags.StringVar(&f.region, "region", "", "AWS region, where the input does not name it")
+	flags.StringVar(&f.arch, "arch", "", "architecture, x86_64 or arm64: no log names it")
+	return cmd
+}
+
+func (f *importFlags) run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+	if _, err := hostArch(f.arch); err != nil {
+		return usageError{err}
+	}
+	log, err := f.read(ctx, args, stdin)
+	if err != nil {
+		return err
+	}
+	s := log.Summary()
+	if f.json {
+		enc := json.NewEncoder(stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(s)
+	}
+	return printImport(stdout, s)
+}
+
+// hostArch translates Lambda's name of an architecture into that of host.arch.
+func hostArch(arch string) (string, error) {
+	switch arch {
+	case "", "arm64":
+		return arch, nil
+	case "x86_64", "amd64":
+		return "amd64", nil
+	}
+	return "", fmt.Errorf("--arch %s: it is x86_64 or arm64", arch)
+}
+
+// read reads all inputs into one log.
+func (f *importFlags) read(ctx context.Context, args []string, stdin io.Reader) (*cloudwatchlog.Log, error) {
+	files, err := expand(args)
+	if err != nil {
+		return nil, err
+	}
+	known := cloudwatchlog.Known{Function: f.function, Account: f.account, Region: f.region, Before: lastChange(files)}
+	a := cloudwatchlog.NewAssembler(known)
+	for _, name := range files {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := readFile(name, stdin, a.Add); err != nil {
+			return nil, err
+		}
+	}
+	return a.Finish(), nil
+}
+
+// stdinName stands for standard input.
+const stdinName = "-"
+
+// expand replaces folders by the files in them.
+func expand(args []string) ([]string, error) {
+	if len(args) == 0 {
+		return []string{stdinName}, nil
+	}
+	var files []string
+	for _, arg := range args {
+		if arg == stdinName {
+			files = append(files, arg)
+			continue
+		}
+		err := filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
+			// An export to S3 begins with a file that says it could write.
+			if err == nil && !d.IsDir() && d.Name() != "aws-logs-write-test" {
+				files = append(files, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("import: %w", err)
+		}
+	}
+	return files, nil
+}
+
+// lastChange is when the newest of the files was written: what has no times of
+// its own ended then at the latest.
+func lastChange(files []string) time.Time {
+	var last time.Time
+	for _, name := range files {
+		if info, err := os.Stat(name); err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last
+}
+
+func readFile(name string, stdin io.Reader, add func(cloudwatchlog.Line)) (err error) {
+	if name == stdinName {
+		return cloudwatchlog.Read(stdin, cloudwatchlog.Source{Name: "stdin"}, add)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return cloudwatchlog.Read(file, cloudwatchlog.FileSource(name), add)
+}
+
+// printImport says on a terminal what was read.
+func printImport(w io.Writer, s *cloudwatchlog.Summary) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d invocations, %d cold starts, %d errors, %d timeouts", s.Invocations, s.ColdStarts, s.Errors, s.Timeouts)
+	if s.Start != nil {
+		fmt.Fprintf(&b, ", from %s to %s", utc(*s.Start), utc(*s.End))
+	}
+	fmt.Fprintf(&b, "\n%d lines, %d of the platform, %d of the application (not kept), %d repeated, %d unparsed\n",
+		s.Lines, s.PlatformLines, s.ApplicationLines, s.DuplicateLines, s.Unparsed)
+	for _, n := range []struct {
+		count int64
+		what  string
+	}{
+		{s.Retries, "retries: attempts at a request that had been attempted before"},
+		{s.WithoutReport, "without a REPORT: nothing is known of their billing and memory"},
+		{s.WithoutStart, "without a START"},
+		{s.FailedInits, "inits failed"},
+		{s.Dropped, "log records were dropped by the platform"},
+	} {
+		if n.count > 0 {
+			fmt.Fprintf(&b, "%d %s\n", n.count, n.what)
+		}
+	}
+	if s.EnvironmentsInferred {
+		b.WriteString("The input does not name the log streams: which environment served an invocation is inferred.\n")
+	}
+	if s.TimesInvented {
+		b.WriteString("Some lines have no time: those invocations are laid one after the other.\n")
+	}
+	if l := s.LogLatency; l != nil {
+		fmt.Fprintf(&b, "Log events reached CloudWatch %.0f ms late on average, %.0f ms at most (%d events)\n", l.MeanMS, l.MaxMS, l.Events)
+	}
+	for _, broken := range s.Broken {
+		fmt.Fprintf(&b, "unparsed: %s:%d: %s: %s\n", broken.Input, broken.Line, broken.Reason, broken.Text)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return err
+	}
+	if len(s.Functions) == 0 {
+		return nil
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nfunction\tMB\tinvocations\tcold starts\terrors\ttimeouts\tp50 ms\tp95 ms\tinit p50 ms\tGB-s")
+	for _, f := range s.Functions {
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%.3f\n", f.Name, f.MemoryMB, f.Invocations, f.ColdStarts, f.Errors, f.Timeouts,
+			number(f.DurationMS.P50), number(f.DurationMS.P95), number(f.InitMS.P50), f.BilledGBSeconds)
+	}
+	return table.Flush()
+}
+
+func number(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", *v)
+}
+
+func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
