@@ -6,6 +6,7 @@
 //	metric         every metric that the collector derives and others ask for
 //	lambdaapi      the wire of the Runtime, Extensions and Telemetry APIs
 //	pricing        what Lambda costs
+//	spool          telemetry that waits in a function's log, and its format
 //	version        which Thaw this is
 //	collectorproc  a collector as a child process, for the demo and the tests
 //
