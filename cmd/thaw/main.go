@@ -6,6 +6,7 @@
 //	thaw run      serve a function from a folder in a local Lambda
 //	thaw report   write the recommendation report from what a collector holds
 //	thaw import   read Lambda's own lines from CloudWatch logs
+//	thaw account  collect what AWS says about functions
 //	thaw layer    pack the Lambda layer
 //	thaw version  print the version
 //
@@ -72,7 +73,7 @@ func newRootCmd() *cobra.Command {
 	root.SetVersionTemplate("thaw {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newDemoCmd(), newRunCmd(), newReportCmd(), newImportCmd(), newLayerCmd(), newVersionCmd())
+	root.AddCommand(newDemoCmd(), newRunCmd(), newReportCmd(), newImportCmd(), newAccountCmd(), newLayerCmd(), newVersionCmd())
 	for _, cmd := range root.Commands() {
 		checkArgs(cmd)
 	}

@@ -150,12 +150,10 @@ func (f *reportFlags) write(stdout io.Writer, r *report.Report, format report.Fo
 // terminalOptions asks for colours on a terminal only, unless NO_COLOR is set.
 func terminalOptions(w io.Writer) report.TextOptions {
 	var o report.TextOptions
-	file, ok := w.(*os.File)
-	if !ok {
+	if !terminal(w) {
 		return o
 	}
-	info, err := file.Stat()
-	o.Color = err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""
+	o.Color = os.Getenv("NO_COLOR") == ""
 	if columns := os.Getenv("COLUMNS"); columns != "" {
 		fmt.Sscan(columns, &o.Width)
 	}
