@@ -17,6 +17,8 @@ type invocation struct {
 	reported bool      // platform.report was seen
 	last     time.Time // the newest event
 	lines    lineCounter
+	usage    *lifecycle.Usage // nil if it was not measured
+	gap      time.Duration    // since the invocation before
 }
 
 func (m *machine) add(requestID string, start time.Time) *invocation {
@@ -231,6 +233,7 @@ func (m *machine) superseded() bool {
 // sent on its own.
 func (m *machine) part(inv *invocation) {
 	m.classify(inv)
+	m.noteGap(inv)
 	switch {
 	case inv.reported:
 		m.complete(inv)
@@ -284,6 +287,7 @@ func (m *machine) complete(inv *invocation) {
 	inv.Report.Logs = inv.lines.summary
 	inv.Report.Logs.Export = m.exported
 	inv.Report.DroppedByPlatform = m.dropped
+	inv.Report.Usage = inv.usageOf()
 	m.exported, m.dropped = lifecycle.Latency{}, 0
 	if m.current == inv {
 		m.current = nil // lines that still come are the next one's

@@ -23,6 +23,7 @@ type recorder struct {
 
 	mu      sync.Mutex
 	machine machine
+	meter   *meter
 	queue   queue
 	encoder lifecycle.Encoder
 	account lifecycle.Account // what the sender knows
@@ -86,6 +87,7 @@ func (r *recorder) ready(cpu time.Duration) {
 
 func (r *recorder) invoke(ev lambdaapi.NextEvent) {
 	r.do(func(at time.Time) {
+		r.machine.measure(r.meter.lap())
 		r.invokes++
 		r.machine.invoke(at, ev)
 	})
@@ -93,13 +95,28 @@ func (r *recorder) invoke(ev lambdaapi.NextEvent) {
 
 func (r *recorder) observe(events []event, malformed int64) {
 	r.do(func(at time.Time) {
+		if r.machine.measuredEnds(events) {
+			r.machine.measure(r.meter.stop())
+		}
 		r.machine.account.EventsMalformed += malformed
 		r.machine.observe(at, events)
 	})
 }
 
 // thaw records that a SHUTDOWN has come.
-func (r *recorder) thaw() { r.do(r.machine.thaw) }
+func (r *recorder) thaw() {
+	r.do(func(at time.Time) {
+		r.machine.measure(r.meter.stop())
+		r.machine.thaw(at)
+	})
+}
+
+// close lets go of what is held open.
+func (r *recorder) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.meter.close()
+}
 
 func (r *recorder) finish(reason string) {
 	r.do(func(time.Time) { r.machine.finish(reason) })

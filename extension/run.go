@@ -153,6 +153,9 @@ func (l *life) newRecorder(cfg *config, function lambdaapi.RegisterResponse, reg
 	memory, _ := strconv.ParseInt(env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"), 10, 64) // else initStart tells
 	r := newRecorder(l.log)
 	r.queue = queue{maxSpans: cfg.queueSpans, maxBytes: cfg.queueBytes}
+	if !cfg.usageOff {
+		r.meter = newMeter(env)
+	}
 	r.machine = machine{
 		env: lifecycle.Environment{
 			Function: lifecycle.Function{
@@ -347,5 +350,8 @@ func (l *life) stop() {
 	}
 	if l.exporter != nil {
 		l.exporter.close()
+	}
+	if l.recorder != nil {
+		l.recorder.close()
 	}
 }

@@ -45,6 +45,7 @@ type config struct {
 	internal   bool
 	xrayParent bool
 
+	usageOff     bool
 	batchDelay   time.Duration
 	queueSpans   int
 	queueBytes   int
@@ -81,6 +82,7 @@ func settings() []setting {
 		{Setting{"THAW_LOG_LEVEL", "info", "what the extension writes to the function's log: debug, info, warn, error or off"}, setLogLevel},
 		{Setting{"THAW_SPAN_KIND", "server", "kind of the invocation's span: server, or internal where an SDK in the function sends a SERVER span too"}, setChoice("server", "internal", func(c *config) *bool { return &c.internal })},
 		{Setting{"THAW_TRACE_PARENT", "none", "xray: sampled invocations become children of the X-Ray segment; only for backends that have X-Ray's spans"}, setChoice("none", "xray", func(c *config) *bool { return &c.xrayParent })},
+		{Setting{"THAW_USAGE", "on", "off: what the processes of the function use in an invocation (CPU time, run delay, memory, network) is not measured"}, setChoice("on", "off", func(c *config) *bool { return &c.usageOff })},
 		{Setting{"THAW_FLUSH", "next", "when telemetry is sent: next, while the next invocation runs, or at the shutdown"}, setFlush},
 		{Setting{"THAW_BATCH_DELAY", "1s", "how old the oldest invocation is when a batch is sent: busy functions send once per delay, 0 sends at once. At most 1m"}, setDuration(0, time.Minute, func(c *config) *time.Duration { return &c.batchDelay })},
 		{Setting{"THAW_QUEUE_SPANS", "2048", "spans that may wait to be sent, 64 to 65536; beyond that the oldest are dropped and counted"}, setInt(64, 65536, func(c *config) *int { return &c.queueSpans })},

@@ -54,6 +54,10 @@ type machine struct {
 	settled []settled     // complete: nothing more is expected of them
 	seen    []uint64      // digests of platform events
 	current *invocation   // the last platform.start seen: log lines are its
+	// measured is the invocation whose use of resources is being measured.
+	measured *invocation
+	// ended is when the last invocation that was told was over.
+	ended time.Time
 
 	thawed      time.Time // the last event of next: before it, there was a freeze
 	thaws       int
@@ -107,6 +111,7 @@ func (m *machine) invoke(at time.Time, ev lambdaapi.NextEvent) {
 		inv = m.add(ev.RequestID, at)
 	}
 	inv.invoked = at
+	m.measured = inv
 	inv.ARN = ev.InvokedFunctionARN
 	if ev.Tracing != nil && ev.Tracing.Value != "" {
 		inv.Trace = ev.Tracing.Value
@@ -245,6 +250,7 @@ func (m *machine) finish(reason string) {
 			inv.lines.merge(m.early)
 		}
 		m.classify(inv)
+		m.noteGap(inv)
 		m.close(inv)
 		m.emit(inv)
 	}

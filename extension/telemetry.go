@@ -113,6 +113,17 @@ func (ev *event) usable() bool {
 	return true
 }
 
+// runOver returns the request of an event that tells of the end of a run.
+func runOver(ev *event) (requestID string, over bool) {
+	switch rec := ev.record.(type) {
+	case *lambdaapi.RuntimeDone:
+		return rec.RequestID, true
+	case *lambdaapi.Report:
+		return rec.RequestID, true
+	}
+	return "", false
+}
+
 func (d decoder) digest(raw *lambdaapi.Event) uint64 {
 	var h maphash.Hash
 	h.SetSeed(d.seed)

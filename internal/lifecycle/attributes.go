@@ -164,6 +164,7 @@ func Attributes() []Attribute {
 	}
 	list = append(list, latency(attrLogArrival, "from the time of the record to its arrival at the extension")...)
 	list = append(list, latency(attrLogExport, "from arrival to the acknowledged export; those of the previous export")...)
+	list = append(list, usageAttributes()...)
 	list = append(list,
 		Attribute{AttrInitPhase, "init", "string", "", "init, or invoke for an init that is run again inside an invocation"},
 		Attribute{AttrInitDemand, "init", "string", "", "on-path; uncertain (0.1 to 1 s before platform.start); proactive (more than 1 s before); unused"},

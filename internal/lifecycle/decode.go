@@ -215,6 +215,7 @@ func (d *decoder) report() *Report {
 			Arrival: d.latency(attrLogArrival),
 			Export:  d.latency(attrLogExport),
 		},
+		Usage: d.usage(),
 	}
 }
 

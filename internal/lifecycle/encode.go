@@ -288,6 +288,7 @@ func (r *Report) put(m pcommon.Map) {
 	}
 	r.Logs.Arrival.put(m, attrLogArrival)
 	r.Logs.Export.put(m, attrLogExport)
+	r.Usage.put(m)
 }
 
 func (l *Latency) put(m pcommon.Map, prefix string) {

@@ -231,6 +231,8 @@ type Report struct {
 	// DroppedByPlatform counts log records that the platform threw away since
 	// the previous report (platform.logsDropped).
 	DroppedByPlatform int64
+	// Usage is what the function's processes used; nil if not measured.
+	Usage *Usage
 }
 
 // Invocation is one attempt at one request.

@@ -60,6 +60,7 @@ func someReport() *Report {
 	}
 	r.Logs.Export.ObserveN(time.Second, 2)
 	r.Logs.Export.Observe(0)
+	r.Usage = someUsage()
 	return r
 }
 
@@ -242,7 +243,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	equal(t, "run", stripStarts(inv.Run), stripStarts(want.Run))
 	equal(t, "init", in, want.Init)
-	equal(t, "report", report.Report, want.Report)
+	equalReports(t, "report", report.Report, want.Report)
 	if id := want.Identity(env.ID).SpanID(string(SpanInvocation)); obs[0].SpanID != id {
 		t.Errorf("span id %v, want %v", obs[0].SpanID, id)
 	}
@@ -251,7 +252,7 @@ func TestRoundTrip(t *testing.T) {
 	if len(warm) != 1 {
 		t.Fatalf("%d observations", len(warm))
 	}
-	equal(t, "report of a warm invocation", warm[0].Invocation.Report, invocation(Warm).Report)
+	equalReports(t, "report of a warm invocation", warm[0].Invocation.Report, invocation(Warm).Report)
 	equal(t, "run of a warm invocation", stripStarts(warm[0].Invocation.Run), stripStarts(someRun(at(0))))
 
 	gone := decodeAll(t, encode(t, cases()["shutdown"]))
@@ -277,6 +278,15 @@ func equal[T any](t *testing.T, what string, got, want *T) {
 	if g, w := fmt.Sprintf("%+v", *got), fmt.Sprintf("%+v", *want); g != w {
 		t.Errorf("%s:\ngot  %s\nwant %s", what, g, w)
 	}
+}
+
+// equalReports compares what a report points to, too.
+func equalReports(t *testing.T, what string, got, want *Report) {
+	t.Helper()
+	g, w := *got, *want
+	equal(t, what+"'s usage", g.Usage, w.Usage)
+	g.Usage, w.Usage = nil, nil
+	equal(t, what, &g, &w)
 }
 
 // TestAttributes holds the list against what is written, both ways.
