@@ -106,7 +106,7 @@ func functionInit() row {
 		bars(look{title: "Init by part, mean", unit: "s",
 			text: "Time in each part over the number of inits, so that the stack is the mean init." + partText + " From the sums and counts of native histograms, so exact." + stepText},
 			over(legend(metric.LabelPart), perInit(perStep, by(metric.LabelPart)))).
-			colour("extensions", "purple", "runtime", "blue", "function", "orange", "runtime+function", "yellow", "restore", "green", "unattributed", "text"),
+			colour("extensions", "purple", "thaw", "red", "runtime", "blue", "function", "orange", "runtime+function", "yellow", "restore", "green", "unattributed", "text"),
 		table(look{title: "Parts of the init", unit: "s",
 			text: "The same for the whole range. derived: a difference of two times that the platform reported, and not a measurement of its own. Share is of the time of all inits." + partText + bucketText},
 			"Share",

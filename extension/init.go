@@ -1,6 +1,7 @@
 package extension
 
 import (
+	"strings"
 	"time"
 
 	"github.com/thaw-lambda/thaw/internal/lambdaapi"
@@ -24,13 +25,31 @@ func (m *machine) initStart(ev *event, rec *lambdaapi.InitStart) {
 		return
 	}
 	if restore {
-		// The init before the snapshot belongs to the published version, and
-		// every environment restored from it would tell of it again.
-		m.inits = nil
+		m.restore(rec)
+	} else if m.ofSnapshot(rec.Phase, rec.InitializationType) {
+		return
 	}
 	in := m.addInit(restore, rec.Phase, rec.InitializationType)
 	in.Start = ev.time
 	m.lifeStart, m.invocations = ev.time, int64(len(m.open))
+}
+
+// restore begins the life of an environment that was restored from a snapshot.
+// Its id is not the one before the snapshot, which all environments that are
+// restored from it share. The init before the snapshot belongs to the
+// published version, and every environment would tell of it again.
+func (m *machine) restore(rec *lambdaapi.InitStart) {
+	m.inits, m.restored = nil, true
+	if rec.InstanceID != "" {
+		m.env.ID = rec.InstanceID
+	}
+}
+
+// ofSnapshot says whether an event tells of the init before the snapshot again,
+// as those do that were not delivered when it was taken.
+func (m *machine) ofSnapshot(phase, kind string) bool {
+	return m.restored && phase != string(lifecycle.PhaseInvoke) &&
+		(kind == "" || kind == string(lifecycle.SnapStart))
 }
 
 // describe takes over what the event says of the environment.
@@ -71,6 +90,32 @@ func (m *machine) initReport(ev *event, rec *lambdaapi.InitReport) {
 	in.reported = ev.time
 	in.Duration = milliseconds(rec.Metrics.DurationMs)
 	in.worsen(rec.Status, rec.ErrorType)
+	in.FailedExtension = m.failedExtension(in.ErrorType)
+}
+
+// extension records the state of an extension at the end of an init.
+func (m *machine) extension(rec *lambdaapi.Extension) {
+	switch {
+	case rec.ErrorType != "":
+		m.accused = append(m.accused, rec.Name)
+	case rec.State != "Ready":
+		m.unready = append(m.unready, rec.Name)
+	}
+}
+
+// failedExtension is the one extension that can have made an init fail: the one
+// that has an error, or the only one that was not ready. When it fails early
+// others are not ready either, and nobody can tell which it was.
+func (m *machine) failedExtension(errorType string) string {
+	names := m.accused
+	if len(names) == 0 {
+		names = m.unready
+	}
+	m.accused, m.unready = nil, nil
+	if len(names) != 1 || !strings.HasPrefix(errorType, "Extension.") {
+		return ""
+	}
+	return names[0]
 }
 
 func (in *initState) worsen(status, errorType string) {
@@ -83,7 +128,7 @@ func (m *machine) initFor(ev *event, phase, kind string) *initState {
 	if in := m.initOf(ev, phase); in != nil {
 		return in
 	}
-	if m.firstSeen {
+	if m.firstSeen || !isRestore(ev.kind) && m.ofSnapshot(phase, kind) {
 		return nil
 	}
 	return m.addInit(isRestore(ev.kind), phase, kind)
@@ -146,11 +191,41 @@ func (m *machine) served(inv *invocation) *initState {
 		return nil
 	}
 	for _, in := range m.inits[:last] {
-		m.emitInit(in.settle(m, lifecycle.Unused, time.Time{}))
+		m.emitUnused(in)
 	}
 	in := m.inits[last]
 	m.inits = m.inits[last+1:]
+	if in.beforeSnapshot() {
+		return nil // and the restore was not told
+	}
 	return in
+}
+
+// beforeSnapshot says whether a snapshot was made of what the init had made.
+func (in *initState) beforeSnapshot() bool {
+	return !in.restore && in.Kind == lifecycle.SnapStart && in.Phase == lifecycle.PhaseInit && in.Status == lifecycle.Success
+}
+
+// emitUnused sends an init that served nobody.
+func (m *machine) emitUnused(in *initState) {
+	if !in.beforeSnapshot() {
+		m.emitInit(in.settle(m, lifecycle.Unused, time.Time{}))
+	}
+}
+
+// demand says whether a request was waiting for the init. Who has paid for
+// environments that are ready before the requests come does not wait.
+func (in *initState) demand(start time.Time) lifecycle.Demand {
+	switch end := in.end(); {
+	case in.Phase == lifecycle.PhaseInvoke:
+		return lifecycle.OnPath
+	case in.Kind == lifecycle.ProvisionedConcurrency || in.Kind == lifecycle.ManagedInstances:
+		return lifecycle.Proactive
+	case end.IsZero():
+		return lifecycle.OnPath
+	default:
+		return lifecycle.DemandOf(start.Sub(end))
+	}
 }
 
 // begin is when the init started, as well as that is known.
@@ -188,6 +263,9 @@ func (in *initState) settle(m *machine, demand lifecycle.Demand, served time.Tim
 	if out.Duration == 0 {
 		out.Duration = max(end.Sub(out.Start), 0)
 	}
+	if !served.IsZero() {
+		out.Gap = max(served.Sub(out.Start.Add(out.Duration)), 0)
+	}
 	out.Parts = in.parts(m, out.Start, out.Duration)
 	if !in.restore {
 		out.Self = m.self
@@ -196,8 +274,10 @@ func (in *initState) settle(m *machine, demand lifecycle.Demand, served time.Tim
 }
 
 // parts splits the init. The platform starts the runtime when every extension
-// has registered; without a hook in the runtime, what comes then until it is
-// done is one part. Both are derived from two clocks' readings.
+// has registered. That is when we have, unless somebody saw the runtime begin
+// later, because others were slower. Without a hook in the runtime, what comes
+// then until it is done is one part. What we have on one clock only, our own
+// start, is measured; what lies between the platform's and ours is derived.
 func (in *initState) parts(m *machine, start time.Time, total time.Duration) []lifecycle.Part {
 	if in.restore {
 		return lifecycle.FillParts(start, total, []lifecycle.Part{
@@ -208,16 +288,30 @@ func (in *initState) parts(m *machine, start time.Time, total time.Duration) []l
 	if registered.IsZero() || registered.Before(start) {
 		return lifecycle.FillParts(start, total, nil)
 	}
-	parts := []lifecycle.Part{
-		{Name: lifecycle.PartExtensions, Start: start, Duration: registered.Sub(start), Basis: lifecycle.Derived},
-	}
-	if in.runtimeDone.After(registered) {
+	begun := later(registered, m.runtimeStart)
+	parts := extensionParts(start, m.processStart, registered, begun)
+	if in.runtimeDone.After(begun) {
 		parts = append(parts, lifecycle.Part{
-			Name: lifecycle.PartRuntimeFunction, Start: registered,
-			Duration: in.runtimeDone.Sub(registered), Basis: lifecycle.Derived,
+			Name: lifecycle.PartRuntimeFunction, Start: begun,
+			Duration: in.runtimeDone.Sub(begun), Basis: lifecycle.Derived,
 		})
 	}
 	return lifecycle.FillParts(start, total, parts)
+}
+
+// extensionParts splits the time until the runtime begins into our own and that
+// of the platform and of the others, some of which are before us and some
+// after: told as one, before.
+func extensionParts(start, exec, registered, begun time.Time) []lifecycle.Part {
+	if exec.Before(start) || exec.After(registered) {
+		return []lifecycle.Part{{Name: lifecycle.PartExtensions, Start: start, Duration: begun.Sub(start), Basis: lifecycle.Derived}}
+	}
+	own := registered.Sub(exec)
+	others := begun.Sub(start) - own
+	return []lifecycle.Part{
+		{Name: lifecycle.PartExtensions, Start: start, Duration: others, Basis: lifecycle.Derived},
+		{Name: lifecycle.PartThaw, Start: start.Add(others), Duration: own, Basis: lifecycle.Measured},
+	}
 }
 
 func (m *machine) emitInit(in *lifecycle.Init) {

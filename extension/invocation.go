@@ -30,6 +30,9 @@ func (m *machine) add(requestID string, start time.Time) *invocation {
 	}
 	m.open = append(m.open, inv)
 	m.invocations++
+	if m.firstServed == nil {
+		m.firstServed = inv
+	}
 	return inv
 }
 
@@ -155,8 +158,22 @@ func (m *machine) report(at time.Time, rec *lambdaapi.Report) {
 		Billed:            time.Duration(max(rec.Metrics.BilledDurationMs, 0)) * time.Millisecond,
 		Init:              milliseconds(rec.Metrics.InitDurationMs),
 		Restore:           milliseconds(rec.Metrics.RestoreDurationMs),
+		BilledRestore:     time.Duration(max(rec.Metrics.BilledRestoreDurationMs, 0)) * time.Millisecond,
 		ExtensionOverhead: overhead,
 		MaxMemoryUsedMB:   max(rec.Metrics.MaxMemoryUsedMB, 0),
+	}
+	if m.managed() && inv.Run == nil && duration > 0 {
+		// There is no platform.runtimeDone; the parts of the run are here.
+		inv.Run = &lifecycle.Run{Duration: duration, Parts: runParts(inv.Start, rec.Spans)}
+	}
+}
+
+// fault is for an invocation that the platform says nothing better about.
+func (m *machine) fault(text fault) {
+	for _, inv := range m.open {
+		if inv.Status == "" && inv.RequestID != "" && strings.Contains(string(text), inv.RequestID) {
+			inv.Status = lifecycle.Error
+		}
 	}
 }
 
@@ -201,6 +218,10 @@ func (m *machine) wasSettled(at time.Time, requestID string) bool {
 // settle sends what is complete, and what later events show to stay as it is:
 // an invocation is held for its report until the next one has run.
 func (m *machine) settle() {
+	if m.managed() {
+		m.settleManaged()
+		return
+	}
 	for len(m.open) > 0 {
 		inv := m.open[0]
 		complete := inv.reported && inv.done
@@ -209,6 +230,21 @@ func (m *machine) settle() {
 		}
 		m.open = m.open[1:]
 		m.part(inv)
+	}
+	m.settleLate()
+}
+
+// settleManaged sends every invocation that has its report. They are not in any
+// order, and one that takes long says nothing about the others.
+func (m *machine) settleManaged() {
+	open := m.open
+	m.open = nil
+	for _, inv := range open {
+		if inv.reported {
+			m.part(inv)
+		} else {
+			m.open = append(m.open, inv)
+		}
 	}
 	m.settleLate()
 }
@@ -292,6 +328,9 @@ func (m *machine) complete(inv *invocation) {
 	if m.current == inv {
 		m.current = nil // lines that still come are the next one's
 	}
+	if !m.managed() { // which tells of no run's bytes
+		inv.Suspected = inv.Suspect(m.env.MemoryMB)
+	}
 	m.settled = append(m.settled, settled{inv.RequestID, inv.Start, inv.last, !inv.invoked.IsZero()})
 	if len(m.settled) > maxSettled {
 		m.settled = m.settled[1:]
@@ -316,15 +355,15 @@ func (m *machine) emitReport(inv *invocation) {
 // that was ready before it on its own.
 func (m *machine) classify(inv *invocation) {
 	inv.StartType = lifecycle.Warm
+	if m.managed() && inv != m.firstServed {
+		return // whoever came first is not the first to be done
+	}
 	in := m.served(inv)
 	if in == nil {
 		m.classifyBlind(inv)
 		return
 	}
-	demand := lifecycle.OnPath
-	if end := in.end(); in.Phase != lifecycle.PhaseInvoke && !end.IsZero() {
-		demand = lifecycle.DemandOf(inv.Start.Sub(end))
-	}
+	demand := in.demand(inv.Start)
 	settled := in.settle(m, demand, inv.Start)
 	m.firstSeen = true
 	if demand == lifecycle.Proactive {
@@ -358,7 +397,14 @@ func (m *machine) classifyBlind(inv *invocation) {
 		}
 		in.Parts = lifecycle.FillParts(in.Start, in.Duration, nil)
 		inv.StartType, inv.Init = lifecycle.Cold, in
-	case m.kind == lifecycle.ProvisionedConcurrency || m.ready.IsZero() || inv.Start.Sub(m.ready) > initLimit:
+	case inv.Report != nil && inv.Report.Restore > 0:
+		in := &lifecycle.Init{
+			Kind: lifecycle.SnapStart, Phase: lifecycle.PhaseInit, Demand: lifecycle.OnPath, RequestID: inv.RequestID,
+			Start: inv.Start.Add(-inv.Report.Restore), Duration: inv.Report.Restore,
+		}
+		in.Parts = (&initState{restore: true}).parts(m, in.Start, in.Duration)
+		inv.StartType, inv.Init = lifecycle.Cold, in
+	case m.kind == lifecycle.ProvisionedConcurrency || m.managed() || m.ready.IsZero() || inv.Start.Sub(m.ready) > initLimit:
 		inv.first()
 	default:
 		inv.StartType = lifecycle.Cold

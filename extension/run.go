@@ -95,6 +95,9 @@ func (l *life) register(ctx context.Context) (lambdaapi.RegisterResponse, bool) 
 		if errors.As(err, &refused) && refused.status < 500 {
 			if refused.body.ErrorType == "Extension.InvalidEventType" && len(events) > 0 {
 				events = events[1:]
+				if len(events) > 0 {
+					l.kind = lifecycle.ManagedInstances // nowhere else INVOKE is refused
+				}
 				continue
 			}
 			attempt = registerAttempts
@@ -130,14 +133,15 @@ func (l *life) prepare(ctx context.Context, function lambdaapi.RegisterResponse)
 	case cfg.endpoint == nil:
 		l.log.Warn().Msg("no endpoint: nothing is exported; set OTEL_EXPORTER_OTLP_ENDPOINT")
 		return
-	case l.kind == lifecycle.ManagedInstances:
-		l.log.Warn().Msg("managed instances are not supported yet: nothing is observed")
-		return
 	}
 	l.wait = cfg.shutdownWait
 	l.recorder = l.newRecorder(&cfg, function, registered)
 	if err := l.subscribe(ctx); err != nil {
-		l.log.Warn().Err(err).Msg("no telemetry from the platform: only the arrival of invocations is observed")
+		observed := "the arrival of invocations"
+		if l.kind == lifecycle.ManagedInstances {
+			observed = "the shutdown"
+		}
+		l.log.Warn().Err(err).Msg("no telemetry from the platform: only " + observed + " is observed")
 	}
 	exporter, err := newExporter(&cfg)
 	if err != nil {
@@ -185,31 +189,59 @@ func (l *life) newRecorder(cfg *config, function lambdaapi.RegisterResponse, reg
 	return r
 }
 
+// schemas are the versions of the telemetry's schema that we ask for, the best
+// first. Managed instances know only the newest, which is asked for elsewhere
+// only when nothing else is left: what differs there is not documented.
+func (l *life) schemas() []string {
+	const oldest, usual, newest = "2022-07-01", "2022-12-13", "2025-01-29"
+	if l.kind == lifecycle.ManagedInstances {
+		return []string{newest, usual, oldest}
+	}
+	return []string{usual, oldest, newest}
+}
+
 const (
-	schema    = "2022-12-13"
-	schemaOld = "2022-07-01"
 	// subscribeTimeout bounds what the subscription may add to the init.
-	subscribeTimeout = time.Second
+	subscribeTimeout  = time.Second
+	subscribeAttempts = 3 // of what may pass
+	subscribePause    = 20 * time.Millisecond
 )
 
-// subscribe listens for telemetry and asks for it. Without it we go on.
+// subscribe listens for telemetry and asks for it. Without it we go on: 202 and
+// 404 come from local emulators that have none, 403 means that it is too late.
 func (l *life) subscribe(ctx context.Context) error {
 	listener, err := listen(ctx, l.log, l.recorder.observe)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 		defer cancel()
-		err = l.client.subscribe(ctx, schema, listener.uri())
-		var refused *statusError
-		if errors.As(err, &refused) && refused.status == 400 {
-			err = l.client.subscribe(ctx, schemaOld, listener.uri())
-		}
-		if err == nil {
+		if err = l.askForTelemetry(ctx, listener.uri()); err == nil {
 			l.listener = listener
 			return nil
 		}
 		listener.close()
 	}
 	l.recorder.blind()
+	return err
+}
+
+// askForTelemetry tries an older schema where one is refused, and once more
+// where the service is in trouble.
+func (l *life) askForTelemetry(ctx context.Context, uri string) (err error) {
+	schemas, pause := l.schemas(), subscribePause
+	for attempt := 1; len(schemas) > 0; {
+		err = l.client.subscribe(ctx, schemas[0], uri)
+		var answer *statusError
+		switch {
+		case err == nil || !errors.As(err, &answer):
+			return err
+		case answer.status == 400:
+			schemas = schemas[1:]
+		case answer.status < 500 || answer.status == 501 || attempt == subscribeAttempts || !sleep(ctx, pause):
+			return err
+		default:
+			attempt, pause = attempt+1, 2*pause
+		}
+	}
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -191,7 +192,7 @@ func TestWithoutTelemetry(t *testing.T) {
 	for _, status := range []int{202, 403, 404, 500, 501} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			f, b := newFakeLambda(t), newFakeBackend(t)
-			f.subscribeStatus = []int{status}
+			f.subscribeStatus = []int{status, status, status}
 			r := start(t, f, "OTEL_EXPORTER_OTLP_ENDPOINT="+b.URL, "THAW_BATCH_DELAY=0")
 			f.awaitNext()
 			f.invoke("a")
@@ -221,15 +222,36 @@ func TestWithoutTelemetry(t *testing.T) {
 	}
 }
 
-func TestOldSchema(t *testing.T) {
-	f, b := newFakeLambda(t), newFakeBackend(t)
-	f.subscribeStatus = []int{400}
-	r := start(t, f, "OTEL_EXPORTER_OTLP_ENDPOINT="+b.URL)
-	f.awaitNext()
-	f.shutdown("spindown")
-	r.exits()
-	if len(f.subscriptions) != 2 || f.subscriptions[1].SchemaVersion != "2022-07-01" || r.log.lines() != 0 {
-		t.Errorf("subscriptions %+v, log:\n%s", f.subscriptions, r.log)
+// TestSchemas: which versions of the schema are asked for, and when again.
+func TestSchemas(t *testing.T) {
+	for _, test := range []struct {
+		kind   string
+		status []int
+		want   string
+		lines  int
+	}{
+		{"on-demand", nil, "2022-12-13", 0},
+		{"on-demand", []int{400}, "2022-12-13 2022-07-01", 0},
+		{"on-demand", []int{400, 400, 400}, "2022-12-13 2022-07-01 2025-01-29", 1},
+		{"on-demand", []int{500, 503}, "2022-12-13 2022-12-13 2022-12-13", 0},
+		{"on-demand", []int{500, 400}, "2022-12-13 2022-12-13 2022-07-01", 0},
+		{"on-demand", []int{403}, "2022-12-13", 1},
+		{"lambda-managed-instances", nil, "2025-01-29", 0},
+		{"lambda-managed-instances", []int{400}, "2025-01-29 2022-12-13", 0},
+	} {
+		f, b := newFakeLambda(t), newFakeBackend(t)
+		f.subscribeStatus = test.status
+		r := start(t, f, "OTEL_EXPORTER_OTLP_ENDPOINT="+b.URL, "AWS_LAMBDA_INITIALIZATION_TYPE="+test.kind, "THAW_SHUTDOWN_WAIT=10ms")
+		f.awaitNext()
+		f.shutdown("spindown")
+		r.exits()
+		var got []string
+		for _, s := range f.subscriptions {
+			got = append(got, s.SchemaVersion)
+		}
+		if strings.Join(got, " ") != test.want || r.log.lines() != test.lines {
+			t.Errorf("%s, answers %v: subscribed with %v, want %s; log:\n%s", test.kind, test.status, got, test.want, r.log)
+		}
 	}
 }
 
@@ -293,14 +315,55 @@ func TestEventsRefused(t *testing.T) {
 	}
 }
 
+// TestManagedInstances: no INVOKE, several invocations at once, and what is
+// ready is sent while nothing runs, because nothing is ever frozen.
 func TestManagedInstances(t *testing.T) {
-	f := newFakeLambda(t)
-	r := start(t, f, "AWS_LAMBDA_INITIALIZATION_TYPE=lambda-managed-instances", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1")
-	f.awaitNext()
-	f.shutdown("spindown")
-	r.exits()
-	if got := f.registered[0].Events; len(got) != 1 || got[0] != "SHUTDOWN" || r.log.lines() != 1 {
-		t.Errorf("registered for %v, log:\n%s", got, r.log)
+	for _, registered := range []string{"by the environment", "by a refusal"} {
+		t.Run(registered, func(t *testing.T) {
+			f, b := newFakeLambda(t), newFakeBackend(t)
+			env := []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + b.URL, "THAW_BATCH_DELAY=0", "THAW_SHUTDOWN_WAIT=1s"}
+			if registered == "by a refusal" {
+				f.registerStatus, f.registerError = []int{403}, "Extension.InvalidEventType"
+			} else {
+				env = append(env, "AWS_LAMBDA_INITIALIZATION_TYPE=lambda-managed-instances")
+			}
+			r := start(t, f, env...)
+			f.awaitNext()
+			now := time.Now()
+			kind := `"initializationType":"lambda-managed-instances","phase":"init","status":"success"`
+			report := func(id string, ms float64) string {
+				return telemetryEvent(time.Now(), lambdaapi.TypeReport, fmt.Sprintf(`{"requestId":%q,"status":"success","metrics":{"durationMs":%v}}`, id, ms))
+			}
+			f.tell(
+				telemetryEvent(now.Add(-200*time.Millisecond), lambdaapi.TypeInitStart, `{`+kind+`,"functionName":"thumbnail","functionVersion":"7","instanceId":"i"}`),
+				telemetryEvent(now, lambdaapi.TypeInitReport, `{`+kind+`,"metrics":{"durationMs":200.0}}`),
+				startEvent(now, "a"), startEvent(now.Add(time.Millisecond), "b"), report("b", 5),
+			)
+			eventually(t, "the second is exported while the first runs", func() bool { return len(b.observations()) > 0 })
+			f.tell(report("a", 50))
+			eventually(t, "the first is exported while nothing runs", func() bool { return len(b.observations()) > 2 })
+			f.shutdown("spindown")
+			r.exits()
+			got := map[string]lifecycle.Start{}
+			for _, o := range b.observations() {
+				switch {
+				case o.Init != nil:
+					got["init "+string(o.Init.Demand)] = lifecycle.Start(o.Init.Kind)
+				case o.Invocation != nil:
+					got[o.Invocation.RequestID] = o.Invocation.StartType
+					if o.Invocation.Report != nil && len(o.Invocation.BilledParts()) > 0 {
+						t.Errorf("%+v has a bill by duration", o.Invocation)
+					}
+				}
+			}
+			want := map[string]lifecycle.Start{"init proactive": "lambda-managed-instances", "a": lifecycle.First, "b": lifecycle.Warm}
+			if !maps.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			if events := f.registered[len(f.registered)-1].Events; len(events) != 1 || events[0] != "SHUTDOWN" || r.log.lines() != 0 {
+				t.Errorf("registered for %v, log:\n%s", events, r.log)
+			}
+		})
 	}
 }
 

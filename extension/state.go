@@ -45,10 +45,15 @@ type machine struct {
 
 	processStart time.Time
 	registered   time.Time
+	// runtimeStart is when the process of the runtime began, where somebody
+	// who looks at processes told.
+	runtimeStart time.Time
 	ready        time.Time
 	self         lifecycle.SelfCost
 
 	inits   []*initState  // not served yet, oldest first
+	accused []string      // extensions that platform.extension gives an error
+	unready []string      // and those that it calls other than ready
 	open    []*invocation // not sent yet, oldest first
 	late    []*invocation // sent without their report, oldest first
 	settled []settled     // complete: nothing more is expected of them
@@ -62,8 +67,10 @@ type machine struct {
 	thawed      time.Time // the last event of next: before it, there was a freeze
 	thaws       int
 	firstSeen   bool // the first invocation of this life is classified
+	restored    bool // from a snapshot, in this life
 	invocations int64
 	lifeStart   time.Time
+	firstServed *invocation // on managed instances: the first that was started
 	// early are the log lines that no invocation can be charged with yet.
 	early   lineCounter
 	dropped int64 // by the platform, since the last report
@@ -175,6 +182,10 @@ func (m *machine) event(at time.Time, ev *event) {
 		m.runtimeDone(ev.time, rec)
 	case *lambdaapi.Report:
 		m.report(ev.time, rec)
+	case *lambdaapi.Extension:
+		m.extension(rec)
+	case fault:
+		m.fault(rec)
 	case *lambdaapi.LogsDropped:
 		m.dropped += max(rec.DroppedRecords, 0)
 		m.account.DroppedByPlatform += max(rec.DroppedRecords, 0)
@@ -212,8 +223,16 @@ func (m *machine) thawedSince(written time.Time) bool {
 	return m.thaws > 0 && !written.IsZero() && written.Before(m.thawed.Truncate(time.Millisecond))
 }
 
-// running says whether an invocation is believed to run.
+// managed says whether this is a managed instance: there are many invocations at
+// once, nobody announces them, and nothing is ever frozen.
+func (m *machine) managed() bool { return m.kind == lifecycle.ManagedInstances }
+
+// running says whether an invocation is believed to run, or whether it does not
+// matter.
 func (m *machine) running() bool {
+	if m.managed() {
+		return true
+	}
 	if len(m.open) == 0 {
 		return false
 	}
@@ -234,7 +253,7 @@ func (m *machine) outstanding() bool {
 		return false
 	}
 	if len(m.inits) == 0 {
-		return true // there was one
+		return !m.restored // there was one
 	}
 	last := m.inits[len(m.inits)-1]
 	// One that failed inside an invocation makes that fail: its start and its
@@ -260,7 +279,7 @@ func (m *machine) finish(reason string) {
 	}
 	m.late = nil
 	for _, in := range m.inits {
-		m.emitInit(in.settle(m, lifecycle.Unused, time.Time{}))
+		m.emitUnused(in)
 	}
 	m.inits = nil
 }

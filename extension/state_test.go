@@ -122,6 +122,8 @@ func (p *player) command(at time.Time, name string, args []string) {
 		m.kind = lifecycle.InitKind(args[0])
 	case "blind":
 		m.telemetry = false
+	case "runtime":
+		m.runtimeStart = at
 	case "ready":
 		m.isReady(at, 5*time.Millisecond)
 	case "invoke":
@@ -165,8 +167,11 @@ func (p *player) describe(at time.Time) {
 func (p *player) invocation(what string, inv *lifecycle.Invocation, whole bool) {
 	w := &p.out
 	fmt.Fprintf(w, "%s %s at %s: %s %s\n", what, inv.RequestID, p.ms(inv.Start), inv.StartType, outcomeText(inv.Status, inv.ErrorType))
+	if inv.Suspected != "" {
+		fmt.Fprintf(w, "\tsuspected %s\n", inv.Suspected)
+	}
 	if whole {
-		if inv.ARN == "" {
+		if inv.ARN == "" && p.machine.kind != lifecycle.ManagedInstances {
 			fmt.Fprintf(w, "\tnever announced by INVOKE\n")
 		}
 		if inv.Init != nil {
@@ -180,6 +185,7 @@ func (p *player) invocation(what string, inv *lifecycle.Invocation, whole bool) 
 	if r := inv.Report; r != nil {
 		fmt.Fprintf(w, "\treport received=%v %v billed %v init %v restore %v overhead %v memory %d dropped %d\n",
 			r.Received, r.Duration, r.Billed, r.Init, r.Restore, r.ExtensionOverhead, r.MaxMemoryUsedMB, r.DroppedByPlatform)
+		p.bill(inv)
 		if l := r.Logs; l.Lines > 0 || l.Export.Count > 0 {
 			fmt.Fprintf(w, "\tlogs %d lines %d bytes %d frozen, late sum %v max %v, exported %d in %v\n",
 				l.Lines, l.Bytes, l.Frozen, l.Arrival.Sum, l.Arrival.Max, l.Export.Count, l.Export.Sum)
@@ -190,12 +196,34 @@ func (p *player) invocation(what string, inv *lifecycle.Invocation, whole bool) 
 func (p *player) init(in *lifecycle.Init) {
 	fmt.Fprintf(&p.out, "init %s %s %s at %s for %v %s request=%q self=%v%s\n", in.Kind, in.Phase, in.Demand, p.ms(in.Start), in.Duration,
 		outcomeText(in.Status, in.ErrorType), in.RequestID, in.Self.Ready, p.parts(in.Parts))
+	if in.Gap > 0 || in.FailedExtension != "" {
+		fmt.Fprintf(&p.out, "\tgap %v, failed extension %q\n", in.Gap, in.FailedExtension)
+	}
 	var sum time.Duration
 	for _, part := range in.Parts {
 		sum += part.Duration
 	}
 	if sum != in.Duration {
 		p.t.Errorf("the parts of the init add up to %v, not %v", sum, in.Duration)
+	}
+}
+
+// bill writes the part of the billed duration that is not explained, and holds
+// that the parts add up to it.
+func (p *player) bill(inv *lifecycle.Invocation) {
+	parts := inv.BilledParts()
+	if parts == nil {
+		return
+	}
+	var sum time.Duration
+	for _, part := range parts {
+		sum += part.Duration
+	}
+	if sum != inv.Report.Billed {
+		p.t.Errorf("the parts of the bill add up to %v, not %v", sum, inv.Report.Billed)
+	}
+	if last := parts[len(parts)-1]; last.Name == lifecycle.PartUnattributed {
+		fmt.Fprintf(&p.out, "\tunattributed %v of the bill\n", last.Duration)
 	}
 }
 

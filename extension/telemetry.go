@@ -82,6 +82,10 @@ func (d decoder) event(raw *lambdaapi.Event) (ev event, ok bool) {
 		return ev, true
 	}
 	ev.digest = d.digest(raw)
+	if raw.Type == lambdaapi.TypeFault {
+		ev.record = readFault(raw.Record)
+		return ev, true
+	}
 	rec := newRecord(raw.Type)
 	if rec == nil {
 		return ev, true
@@ -149,8 +153,26 @@ func newRecord(kind string) any {
 		return new(lambdaapi.Report)
 	case lambdaapi.TypeLogsDropped:
 		return new(lambdaapi.LogsDropped)
+	case lambdaapi.TypeExtension:
+		return new(lambdaapi.Extension)
 	}
 	return nil
+}
+
+// fault is the text of a platform.fault, which is documented for the Logs API
+// only: a string, or an object with the text in it.
+type fault string
+
+func readFault(record json.RawMessage) fault {
+	var text string
+	if json.Unmarshal(record, &text) == nil {
+		return fault(text)
+	}
+	var object struct {
+		Fault string `json:"fault"`
+	}
+	_ = json.Unmarshal(record, &object) // what is neither says nothing
+	return fault(object.Fault)
 }
 
 // lineSize is the size of a log line without its newline: of the text if the

@@ -248,7 +248,7 @@ func initParts(g *group) []InitPart {
 // partOrder is the order of time; a part of some later Thaw comes last.
 func partOrder(part string) int {
 	order := []lifecycle.PartName{
-		lifecycle.PartRestore, lifecycle.PartExtensions, lifecycle.PartRuntime,
+		lifecycle.PartRestore, lifecycle.PartExtensions, lifecycle.PartThaw, lifecycle.PartRuntime,
 		lifecycle.PartRuntimeFunction, lifecycle.PartFunction, lifecycle.PartUnattributed,
 	}
 	if i := slices.Index(order, lifecycle.PartName(part)); i >= 0 {

@@ -114,7 +114,7 @@ func effectNote(e Effect) string {
 // partClass names the colour of a part of the init.
 func partClass(part string) string {
 	switch lifecycle.PartName(part) {
-	case lifecycle.PartExtensions, lifecycle.PartRuntime, lifecycle.PartFunction, lifecycle.PartRestore:
+	case lifecycle.PartExtensions, lifecycle.PartThaw, lifecycle.PartRuntime, lifecycle.PartFunction, lifecycle.PartRestore:
 		return "part-" + part
 	case lifecycle.PartRuntimeFunction:
 		return "part-runtime-function"

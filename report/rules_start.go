@@ -81,6 +81,8 @@ func partText(part string) string {
 		return "Restoring the snapshot"
 	case lifecycle.PartExtensions:
 		return "Starting extensions"
+	case lifecycle.PartThaw:
+		return "Starting Thaw's own extension"
 	}
 	return "The part " + part
 }
@@ -119,7 +121,7 @@ func extensionInitRule(f *Function, _ *curveView) *Finding {
 			Verify: "The part is shorter in the next report.", Undo: "Add the layer again.",
 		}
 		if own := f.Overhead.ReadyMS.Mean; own != nil {
-			finding.Evidence = append(finding.Evidence, fmt.Sprintf("Thaw's own extension takes %s of it (mean, n = %s).", ms(*own), thousands(f.Overhead.ReadyMS.Have)))
+			finding.Evidence = append(finding.Evidence, fmt.Sprintf("Thaw's own extension is not in it: it is ready after %s (mean, n = %s).", ms(*own), thousands(f.Overhead.ReadyMS.Have)))
 		}
 		return finding
 	}

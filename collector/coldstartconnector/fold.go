@@ -82,14 +82,17 @@ func (f fold) settle(inv *lifecycle.Invocation, r *lifecycle.Report) {
 	if inv.StartType == lifecycle.Warm {
 		f.cluster(warmDuration, metric.QuantityWarmDuration, duration)
 	}
-	if r.Received {
+	switch {
+	case !r.Received:
+		f.function.add(reportsMissing, 1)
+	case f.Environment.Kind == lifecycle.ManagedInstances:
+		// Neither billed by duration, nor told how much memory it used.
+	default:
 		f.function.observe(billed, r.Billed.Seconds())
 		f.cluster(billedDuration, metric.QuantityBilled, r.Billed.Seconds())
 		f.function.add(billedGBSeconds, r.Billed.Seconds()*float64(f.Environment.MemoryMB)/1024)
 		f.function.observe(memUsage, float64(r.MaxMemoryUsedMB<<20))
 		f.function.observe(extensionOverhead, r.ExtensionOverhead.Seconds())
-	} else {
-		f.function.add(reportsMissing, 1)
 	}
 	f.logs(&r.Logs)
 	if r.DroppedByPlatform > 0 {

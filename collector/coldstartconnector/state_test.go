@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
 	"github.com/thaw-lambda/thaw/internal/lifecycle"
 	"github.com/thaw-lambda/thaw/internal/metric"
 )
@@ -73,10 +75,51 @@ func smallLife(t testing.TB) batch {
 	return decodeTraces(t, noon, l.cut())
 }
 
+// kindsLife is one environment of each kind but on-demand: restored from a
+// snapshot, ready an hour before its request, and serving two at once.
+func kindsLife(t testing.TB) batch {
+	var tds []ptrace.Traces
+	of := func(kind lifecycle.InitKind) *life {
+		env := environment("thumbnail", string(kind))
+		env.Kind = kind
+		return newLife(env, noon.Add(-10*time.Minute))
+	}
+	restored := of(lifecycle.SnapStart)
+	inv := restored.next(20 * time.Millisecond)
+	inv.StartType, inv.Report = lifecycle.Cold, report(20*time.Millisecond)
+	inv.Report.Restore, inv.Report.BilledRestore = 500*time.Millisecond, 53*time.Millisecond
+	inv.Init = &lifecycle.Init{
+		Kind: lifecycle.SnapStart, Phase: lifecycle.PhaseInit, Demand: lifecycle.OnPath, Status: lifecycle.Success,
+		Start: inv.Start.Add(-500 * time.Millisecond), Duration: 500 * time.Millisecond,
+		Parts: []lifecycle.Part{{Name: lifecycle.PartRestore, Duration: 500 * time.Millisecond, Basis: lifecycle.Measured}},
+	}
+	restored.encoder.Invocation(restored.spans, inv)
+	tds = append(tds, restored.cut())
+
+	for _, kind := range []lifecycle.InitKind{lifecycle.ProvisionedConcurrency, lifecycle.ManagedInstances} {
+		l := of(kind)
+		inv := l.next(20 * time.Millisecond)
+		inv.StartType, inv.Report = lifecycle.First, report(20*time.Millisecond)
+		if kind == lifecycle.ManagedInstances {
+			inv.Report = &lifecycle.Report{Received: true, Duration: 20 * time.Millisecond}
+		}
+		l.encoder.Init(l.spans, &lifecycle.Init{
+			Kind: kind, Phase: lifecycle.PhaseInit, Demand: lifecycle.Proactive, Status: lifecycle.Success,
+			Start: inv.Start.Add(-time.Hour), Duration: time.Second, Gap: time.Hour - time.Second,
+			Parts: []lifecycle.Part{{Name: lifecycle.PartUnattributed, Duration: time.Second, Basis: lifecycle.Derived}},
+		})
+		l.encoder.Invocation(l.spans, inv)
+		tds = append(tds, l.cut())
+	}
+	return decodeTraces(t, noon, tds...)
+}
+
 func TestGolden(t *testing.T) {
-	s := newTestState()
-	s.apply(smallLife(t))
-	golden(t, "life", everything(s))
+	for name, b := range map[string]batch{"life": smallLife(t), "kinds": kindsLife(t)} {
+		s := newTestState()
+		s.apply(b)
+		golden(t, name, everything(s))
+	}
 }
 
 func golden(t *testing.T, name, got string) {

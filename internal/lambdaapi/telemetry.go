@@ -24,6 +24,8 @@ const (
 	TypeTelemetrySubscription = "platform.telemetrySubscription"
 	TypeLogsDropped           = "platform.logsDropped"
 	TypeFault                 = "platform.fault"
+	TypeEnd                   = "platform.end"              // of the Logs API
+	TypeLogsSubscription      = "platform.logsSubscription" // of the Logs API
 	TypeFunction              = "function"
 	TypeExtensionLog          = "extension"
 )
@@ -138,6 +140,7 @@ type RuntimeDone struct {
 	ErrorType string              `json:"errorType,omitempty"`
 	Metrics   *RuntimeDoneMetrics `json:"metrics,omitempty"`
 	Spans     []Span              `json:"spans,omitempty"`
+	TenantID  string              `json:"tenantId,omitempty"`
 	Tracing   *Tracing            `json:"tracing,omitempty"`
 }
 
@@ -156,6 +159,7 @@ type Report struct {
 	ErrorType string        `json:"errorType,omitempty"`
 	Metrics   ReportMetrics `json:"metrics"`
 	Spans     []Span        `json:"spans,omitempty"`
+	TenantID  string        `json:"tenantId,omitempty"`
 	Tracing   *Tracing      `json:"tracing,omitempty"`
 }
 

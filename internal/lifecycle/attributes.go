@@ -167,10 +167,12 @@ func Attributes() []Attribute {
 	list = append(list, usageAttributes()...)
 	list = append(list,
 		Attribute{AttrInitPhase, "init", "string", "", "init, or invoke for an init that is run again inside an invocation"},
-		Attribute{AttrInitDemand, "init", "string", "", "on-path; uncertain (0.1 to 1 s before platform.start); proactive (more than 1 s before); unused"},
+		Attribute{AttrInitDemand, "init", "string", "", "on-path; uncertain (0.1 to 1 s before platform.start); proactive (more than 1 s before, and always with provisioned concurrency and managed instances); unused"},
 		Attribute{AttrInitDuration, "init", "double", "ms", "duration of the init as reported"},
 	)
-	list = append(list, part(PartExtensions, "start of the init until the extension was registered")...)
+	list = append(list, phaseAttributes()...)
+	list = append(list, part(PartExtensions, "start of the init until extensions were registered, but for Thaw's own")...)
+	list = append(list, part(PartThaw, "Thaw's own extension: exec until registered")...)
 	list = append(list, part(PartRuntime, "start of the runtime")...)
 	list = append(list, part(PartFunction, "loading of the function")...)
 	list = append(list, part(PartRuntimeFunction, "runtime and function together, where no hook tells them apart")...)

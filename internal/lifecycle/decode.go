@@ -163,6 +163,7 @@ func (d *decoder) invocation() *Invocation {
 		StartType: Start(d.str(AttrStart)),
 		Status:    Status(d.str(AttrStatus)),
 		ErrorType: d.str(AttrErrorType),
+		Suspected: Suspicion(d.str(AttrSuspected)),
 	}
 	if inv.RequestID == "" {
 		d.fail("it has no %s", AttrInvocationID)
@@ -205,6 +206,7 @@ func (d *decoder) report() *Report {
 		Billed:            d.ms(AttrBilled),
 		Init:              d.ms(AttrReportInit),
 		Restore:           d.ms(AttrReportRestore),
+		BilledRestore:     d.ms(AttrBilledRestore),
 		ExtensionOverhead: d.ms(AttrExtensionOverhead),
 		MaxMemoryUsedMB:   d.int(AttrMemoryUsed) >> 20,
 		DroppedByPlatform: d.int(AttrPlatformDropped),
@@ -267,10 +269,12 @@ func (d *decoder) init(start time.Time) *Init {
 		Status:    Status(d.str(AttrStatus)),
 		ErrorType: d.str(AttrErrorType),
 		RequestID: d.str(AttrInvocationID),
+		Gap:       d.ms(AttrInitGap),
 		Self:      SelfCost{d.ms(AttrSelfReady), d.ms(AttrSelfCPU)},
 	}
+	in.FailedExtension = d.str(AttrFailedExtension)
 	d.status(in.Status)
-	for _, name := range []PartName{PartRestore, PartExtensions, PartRuntime, PartFunction, PartRuntimeFunction, PartUnattributed} {
+	for _, name := range []PartName{PartRestore, PartExtensions, PartThaw, PartRuntime, PartFunction, PartRuntimeFunction, PartUnattributed} {
 		if key := partKey(name); d.has(key + "_ms") {
 			p := Part{Name: name, Start: start, Duration: d.ms(key + "_ms"), Basis: Basis(d.str(key + "_basis"))}
 			in.Parts = append(in.Parts, p)

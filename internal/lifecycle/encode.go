@@ -114,7 +114,7 @@ func (e *Encoder) Invocation(dst ptrace.SpanSlice, inv *Invocation) {
 	}
 	inv.Run.put(m)
 	if inv.Init == nil && inv.Report != nil {
-		inv.Report.put(m)
+		inv.putReport(m)
 		return
 	}
 	child := func(role, name string, parent pcommon.SpanID, start time.Time, d time.Duration) ptrace.Span {
@@ -150,7 +150,7 @@ func (e *Encoder) Report(dst ptrace.SpanSlice, inv *Invocation) {
 	span.Attributes().EnsureCapacity(24)
 	span.Attributes().PutStr(AttrSpanType, string(SpanReport))
 	inv.putIdentity(span)
-	inv.Report.put(span.Attributes())
+	inv.putReport(span.Attributes())
 }
 
 // Init appends an init that no invocation waited for, as a trace of its own.
@@ -169,6 +169,10 @@ func (e *Encoder) initSpan(dst ptrace.SpanSlice, in *Init, trace pcommon.TraceID
 	putStr(m, AttrInitPhase, string(in.Phase))
 	putStr(m, AttrInitDemand, string(in.Demand))
 	m.PutDouble(AttrInitDuration, ms(in.Duration))
+	if in.Gap > 0 {
+		m.PutDouble(AttrInitGap, ms(in.Gap))
+	}
+	putStr(m, AttrFailedExtension, in.FailedExtension)
 	putStatus(span, in.Status, in.ErrorType)
 	if in.Self.Ready > 0 {
 		m.PutDouble(AttrSelfReady, ms(in.Self.Ready))
@@ -246,7 +250,16 @@ func (i *Invocation) putIdentity(span ptrace.Span) {
 	m.PutStr(AttrInvocationID, i.RequestID)
 	m.PutBool(AttrColdStart, i.StartType == Cold)
 	putStr(m, AttrStart, string(i.StartType))
+	putStr(m, AttrSuspected, string(i.Suspected))
 	putStatus(span, i.Status, i.ErrorType)
+}
+
+// putReport writes the report, and what it leaves unexplained of the bill.
+func (i *Invocation) putReport(m pcommon.Map) {
+	i.Report.put(m)
+	if rest, ok := i.unattributed(); ok {
+		m.PutDouble(AttrUnattributed, ms(rest))
+	}
 }
 
 func (r *Run) put(m pcommon.Map) {
@@ -267,7 +280,7 @@ func (r *Report) put(m pcommon.Map) {
 	if r.Received || r.Duration > 0 {
 		m.PutDouble(AttrDuration, ms(r.Duration))
 	}
-	if r.Received {
+	if r.Received && r.Billed > 0 { // not of managed instances
 		m.PutDouble(AttrBilled, ms(r.Billed))
 		m.PutInt(AttrMemoryUsed, r.MaxMemoryUsedMB<<20)
 		m.PutDouble(AttrExtensionOverhead, ms(r.ExtensionOverhead))
@@ -277,6 +290,9 @@ func (r *Report) put(m pcommon.Map) {
 	}
 	if r.Restore > 0 {
 		m.PutDouble(AttrReportRestore, ms(r.Restore))
+	}
+	if r.BilledRestore > 0 {
+		m.PutDouble(AttrBilledRestore, ms(r.BilledRestore))
 	}
 	if r.DroppedByPlatform > 0 {
 		m.PutInt(AttrPlatformDropped, r.DroppedByPlatform)

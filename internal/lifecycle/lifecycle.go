@@ -79,7 +79,8 @@ const (
 
 // DemandOf classifies an init by the gap between its end and the start of the
 // first invocation it served. Lambda does not say whether a request was
-// waiting; it does pre-initialize environments of its own accord.
+// waiting; it does pre-initialize environments of its own accord. (That of
+// provisioned concurrency and of managed instances is proactive by its nature.)
 func DemandOf(gap time.Duration) Demand {
 	switch {
 	case gap > time.Second:
@@ -126,11 +127,13 @@ const (
 // PartName names a part of an init or of a run.
 type PartName string
 
-// Parts of an init. Without a hook in the runtime, its own start and the
-// loading of the function cannot be told apart: that is RuntimeFunction.
-// Unattributed is what the other parts do not explain.
+// Parts of an init. Extensions is the start of extensions but for our own, which
+// is Thaw. Without a hook in the runtime, its own start and the loading of the
+// function cannot be told apart: that is RuntimeFunction. Unattributed is what
+// the other parts do not explain.
 const (
 	PartExtensions      PartName = "extensions"
+	PartThaw            PartName = "thaw"
 	PartRuntime         PartName = "runtime"
 	PartFunction        PartName = "function"
 	PartRuntimeFunction PartName = "runtime+function"
@@ -195,6 +198,11 @@ type Init struct {
 	Parts []Part
 	// RequestID is the request that waited for it, if one did.
 	RequestID string
+	// Gap is the time between its end and the platform.start of the first
+	// invocation it served.
+	Gap time.Duration
+	// FailedExtension names the extension that made it fail, where it is known.
+	FailedExtension string
 	// Self is what Thaw's own extension added to it.
 	Self SelfCost
 }
@@ -220,11 +228,13 @@ type Run struct {
 type Report struct {
 	// Received is false when the platform's report never came; Duration is
 	// then that of the run, and nothing is known of billing and memory.
-	Received          bool
-	Duration          time.Duration
-	Billed            time.Duration
-	Init              time.Duration
-	Restore           time.Duration
+	Received bool
+	Duration time.Duration
+	Billed   time.Duration
+	Init     time.Duration
+	Restore  time.Duration
+	// BilledRestore is the share of the restore that is billed.
+	BilledRestore     time.Duration
 	ExtensionOverhead time.Duration
 	MaxMemoryUsedMB   int64
 	Logs              LogSummary
@@ -247,6 +257,8 @@ type Invocation struct {
 	StartType Start
 	Status    Status
 	ErrorType string
+	// Suspected is what the platform does not tell, and what its figures suggest.
+	Suspected Suspicion
 	// Init is the init that the invocation waited for; nil when warm.
 	Init *Init
 	// Run is nil when the platform never reported the end of the run.

@@ -34,9 +34,9 @@ func environment() *Environment {
 func coldInit() *Init {
 	return &Init{
 		Kind: OnDemand, Phase: PhaseInit, Demand: OnPath, Start: at(0), Duration: 1843 * msec, Status: Success,
-		RequestID: "r1", Self: SelfCost{Ready: 5 * msec, CPU: 4500 * time.Microsecond},
+		RequestID: "r1", Gap: 7 * msec, Self: SelfCost{Ready: 5 * msec, CPU: 4500 * time.Microsecond},
 		Parts: FillParts(at(0), 1843*msec, []Part{
-			{PartExtensions, at(0), 14 * msec, Derived}, {PartRuntimeFunction, at(14), 1800 * msec, Derived},
+			{PartExtensions, at(0), 9 * msec, Derived}, {PartThaw, at(9), 5 * msec, Measured}, {PartRuntimeFunction, at(14), 1800 * msec, Derived},
 		}),
 	}
 }
@@ -124,8 +124,18 @@ func cases() map[string]func(*Encoder, ptrace.SpanSlice) {
 		"restore": with(invocation(Cold), func(inv *Invocation) {
 			inv.Init.Kind, inv.Init.Self = SnapStart, SelfCost{}
 			inv.Init.Parts = FillParts(at(0), 1843*msec, []Part{{PartRestore, at(0), 1800 * msec, Measured}})
-			inv.Report.Init, inv.Report.Restore = 0, 1800*msec
+			inv.Report.Init, inv.Report.Restore, inv.Report.BilledRestore, inv.Report.Billed = 0, 1800*msec, 53*msec, 125*msec
 		}),
+		"handled-error": with(invocation(Warm), func(inv *Invocation) {
+			inv.Run.ProducedBytes, inv.Report.Billed = 0, 72*msec
+			inv.Suspected = inv.Suspect(512)
+		}),
+		"managed": func(e *Encoder, dst ptrace.SpanSlice) {
+			inv := invocation(Warm)
+			inv.Run.Parts = inv.Run.Parts[:2]
+			inv.Report = &Report{Received: true, Duration: 71 * msec}
+			e.Invocation(dst, inv)
+		},
 		"init-with-hook": func(e *Encoder, dst ptrace.SpanSlice) {
 			in := coldInit()
 			in.Demand, in.RequestID = Proactive, ""
@@ -137,6 +147,11 @@ func cases() map[string]func(*Encoder, ptrace.SpanSlice) {
 		"unused": func(e *Encoder, dst ptrace.SpanSlice) {
 			in := coldInit()
 			in.Demand, in.RequestID = Unused, ""
+			e.Init(dst, in)
+		},
+		"extension-crash": func(e *Encoder, dst ptrace.SpanSlice) {
+			in := coldInit()
+			in.Demand, in.RequestID, in.Status, in.ErrorType, in.FailedExtension = Unused, "", Error, "Extension.Crash", "other"
 			e.Init(dst, in)
 		},
 		"shutdown": func(e *Encoder, dst ptrace.SpanSlice) { e.Shutdown(dst, shutdown()) },
