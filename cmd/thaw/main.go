@@ -2,13 +2,14 @@
 //
 // Usage:
 //
-//	thaw demo     run real functions in a local Lambda and report on them
-//	thaw run      serve a function from a folder in a local Lambda
-//	thaw report   write the recommendation report from what a collector holds
-//	thaw import   read Lambda's own lines from CloudWatch logs
-//	thaw account  collect what AWS says about functions
-//	thaw layer    pack the Lambda layer
-//	thaw version  print the version
+//	thaw demo      run real functions in a local Lambda and report on them
+//	thaw run       serve a function from a folder in a local Lambda
+//	thaw report    write the recommendation report from what a collector holds
+//	thaw import    read Lambda's own lines from CloudWatch logs
+//	thaw account   collect what AWS says about functions
+//	thaw evaluate  hold the memory model against measured curves
+//	thaw layer     pack the Lambda layer
+//	thaw version   print the version
 //
 // Every command explains itself with --help. Results go to standard output,
 // progress and errors to standard error. The exit code is 0 when everything
@@ -73,7 +74,7 @@ func newRootCmd() *cobra.Command {
 	root.SetVersionTemplate("thaw {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newDemoCmd(), newRunCmd(), newReportCmd(), newImportCmd(), newAccountCmd(), newLayerCmd(), newVersionCmd())
+	root.AddCommand(newDemoCmd(), newRunCmd(), newReportCmd(), newImportCmd(), newAccountCmd(), newEvaluateCmd(), newLayerCmd(), newVersionCmd())
 	for _, cmd := range root.Commands() {
 		checkArgs(cmd)
 	}
