@@ -116,7 +116,7 @@ func (h Histogram) Quantile(q float64) float64 {
 		return 0
 	}
 	last := 0.0
-	for _, i := range slices.Sorted(maps.Keys(h.Buckets)) {
+	for _, i := range h.indexes() {
 		n := h.Buckets[i]
 		last = UpperBound(i, h.Scale)
 		if seen+n >= rank {
@@ -127,6 +127,9 @@ func (h Histogram) Quantile(q float64) float64 {
 	}
 	return last
 }
+
+// indexes returns the buckets in use, in order.
+func (h Histogram) indexes() []int { return slices.Sorted(maps.Keys(h.Buckets)) }
 
 // Max returns an upper bound of the largest value, at most one bucket above
 // it.
