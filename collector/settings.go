@@ -18,6 +18,9 @@ func Settings() []Setting {
 		{"THAW_OTLP_GRPC_ENDPOINT", "127.0.0.1:4317", "address of the OTLP/gRPC receiver"},
 		{"THAW_HTTP_ENDPOINT", "127.0.0.1:8464", "address of the report's page and of the Prometheus API"},
 		{"THAW_FORWARD_ENDPOINT", "", "OTLP/HTTP endpoint of a backend that traces are passed on to"},
+		{"THAW_RETENTION", "360h", "how long the store keeps its samples"},
+		{"THAW_WATERMARK", "15m", "how long after it happened the cause of a cold start is settled"},
+		{"THAW_VIRTUAL_CLOCK", "false", "take the time from the spans, to replay the past into a data directory of its own; thaw import sets it"},
 		{"THAW_LOG_LEVEL", "info", "debug, info, warn or error"},
 	}
 }

@@ -194,6 +194,8 @@ func ledger(t *testing.T) store {
 		metric.LabelAlias:     {"live"},
 
 		metric.LabelCPUEnforced: {"false"},
+		metric.LabelCause:       {"first", "scale-out"},
+		metric.LabelIdleOutcome: {metric.IdleReused, metric.IdleReclaimed},
 	}
 	base := []string{
 		set(metric.LabelName, "thumbnail", metric.LabelMemory, "512", metric.LabelArch, "amd64"),

@@ -84,6 +84,7 @@ func codeSlice[T any](c codec, v *[]T, each int, code func(codec, *T)) {
 func codeBatch(c codec, b *batch) {
 	codeInt(c, &b.at)
 	codeInt(c, &b.rejected)
+	codeBool(c, &b.drain)
 	var env *lifecycle.Environment
 	codeSlice(c, &b.observations, 10, func(c codec, o *lifecycle.Observation) {
 		same := env != nil && o.Environment == env
@@ -118,16 +119,36 @@ func codeEnvironment(c codec, e *lifecycle.Environment) {
 
 func codeObservation(c codec, o *lifecycle.Observation) {
 	id := c.fixed(spanID(o.SpanID))
-	seconds := o.Time.Unix()
-	codeInt(c, &seconds)
 	if c.reading() {
 		binary.BigEndian.PutUint64(o.SpanID[:], id)
-		o.Time = time.Unix(seconds, 0)
 	}
+	codeTime(c, &o.Time)
+	codeSince(c, &o.Began, o.Time)
 	codeString(c, &o.Type)
-	codePointer(c, &o.Invocation, codeInvocation)
+	codePointer(c, &o.Invocation, func(c codec, i *lifecycle.Invocation) {
+		codeInvocation(c, i)
+		codeSince(c, &i.Start, o.Time)
+	})
 	codePointer(c, &o.Init, codeInit)
 	codePointer(c, &o.Shutdown, codeShutdown)
+}
+
+// codeTime codes a time to the microsecond, codeSince one that is close to
+// another.
+func codeTime(c codec, t *time.Time) {
+	us := t.UnixMicro()
+	codeInt(c, &us)
+	if c.reading() {
+		*t = time.UnixMicro(us)
+	}
+}
+
+func codeSince(c codec, t *time.Time, other time.Time) {
+	us := other.UnixMicro() - t.UnixMicro()
+	codeInt(c, &us)
+	if c.reading() {
+		*t = time.UnixMicro(other.UnixMicro() - us)
+	}
 }
 
 func codeInvocation(c codec, i *lifecycle.Invocation) {
@@ -170,6 +191,7 @@ func codeLatency(c codec, l *lifecycle.Latency) {
 func codeInit(c codec, i *lifecycle.Init) {
 	codeString(c, &i.Phase)
 	codeString(c, &i.Demand)
+	i.RequestID = c.str(i.RequestID)
 	codeString(c, &i.Status)
 	codeDuration(c, &i.Duration)
 	codeDuration(c, &i.Self.Ready)
@@ -183,6 +205,8 @@ func codeInit(c codec, i *lifecycle.Init) {
 func codeShutdown(c codec, s *lifecycle.Shutdown) {
 	s.Reason = c.str(s.Reason)
 	codeDuration(c, &s.CPU)
+	codeInt(c, &s.Invocations)
+	codeDuration(c, &s.Lifetime)
 }
 
 // codeState codes everything but the limits.
@@ -190,10 +214,13 @@ func codeState(c codec, s *state) {
 	s.instance = c.str(s.instance)
 	codeInt(c, &s.startMs)
 	codeInt(c, &s.emittedMs)
+	codeInt(c, &s.clock)
+	codeBool(c, &s.virtual)
 	codeFunction(c, s.self)
 	codeFunctions(c, s)
 	codeSeen(c, s.seen)
 	codeClusters(c, s)
+	codeSettler(c, s)
 }
 
 func codeFunctions(c codec, s *state) {

@@ -32,6 +32,14 @@ type Config struct {
 	// SeriesExpiry is after how much idle time a function is forgotten; it
 	// begins at zero if it comes back. Longer than any range that is asked for.
 	SeriesExpiry time.Duration `mapstructure:"series_expiry"`
+	// Watermark is how long after it happened the cause of a cold start and the
+	// rank of an arrival are settled: spans arrive an invocation or an idle time
+	// late. What arrives later still is counted as late.
+	Watermark time.Duration `mapstructure:"watermark"`
+	// VirtualClock takes the time from the spans, which must come in its order:
+	// the connector then counts the past as if it were happening. A directory is
+	// for one kind of clock.
+	VirtualClock bool `mapstructure:"virtual_clock"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
@@ -47,6 +55,7 @@ func createDefaultConfig() component.Config {
 		MaxSpans:         1_000_000,
 		MaxFunctions:     50_000,
 		SeriesExpiry:     30 * 24 * time.Hour,
+		Watermark:        15 * time.Minute,
 	}
 }
 
@@ -65,6 +74,8 @@ func (c *Config) Validate() error {
 	check(c.SpanMemory >= time.Hour, "span_memory must be at least 1h")
 	check(c.MaxSpans >= 1000, "max_spans must be at least 1000")
 	check(c.MaxFunctions >= 1, "max_functions must be at least 1")
+	check(c.Watermark >= 0, "watermark must not be negative")
+	check(c.Watermark <= 12*time.Hour, "watermark must be at most 12h: everything since then is kept in memory")
 	check(c.SeriesExpiry >= 24*time.Hour, "series_expiry must be at least 24h")
 	return errs
 }
@@ -79,6 +90,7 @@ func (c *Config) limits() limits {
 		functions:   c.MaxFunctions,
 		clusters:    maxClusters,
 		expiryHours: hours(c.SeriesExpiry),
+		watermark:   c.Watermark.Microseconds(),
 	}
 }
 

@@ -78,7 +78,7 @@ func (c *coldstart) Start(_ context.Context, host component.Host) error {
 	}
 	for _, ext := range host.GetExtensions() {
 		if r, ok := ext.(flushRegistry); ok {
-			c.unregister = r.OnFlush(c.name, c.emit)
+			c.unregister = r.OnFlush(c.name, c.flush)
 			break
 		}
 	}
@@ -100,11 +100,15 @@ func (c *coldstart) restore() (err error) {
 	}()
 	began := time.Now()
 	st, rec, err := store.load(func() *state {
-		return newState(c.cfg.limits(), newInstance(), began.UnixMilli())
+		return newState(c.cfg.limits(), newInstance(), c.startMs(began))
 	})
 	if err != nil {
 		return fmt.Errorf("restore what has been counted: %w", err)
 	}
+	if rec.Snapshot && st.virtual != c.cfg.VirtualClock {
+		return fmt.Errorf("%s holds %s: set another directory, or virtual_clock: %t", c.cfg.Directory, clockName(st.virtual), st.virtual)
+	}
+	st.virtual = c.cfg.VirtualClock
 	for _, w := range rec.Warnings {
 		c.log.Warn("Could not restore everything", zap.String("what", w))
 	}
@@ -132,12 +136,16 @@ func newInstance() string {
 }
 
 // ConsumeTraces counts td. When it returns nil, that is in the journal.
-func (c *coldstart) ConsumeTraces(_ context.Context, td ptrace.Traces) error {
+func (c *coldstart) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 	b := batch{at: time.Now().Unix()}
 	var bad error
+	var latest time.Time
 	for _, rs := range td.ResourceSpans().All() {
 		lifecycle.Decode(rs, func(o lifecycle.Observation) {
 			b.observations = append(b.observations, o)
+			if o.Time.After(latest) {
+				latest = o.Time
+			}
 		}, func(err error) {
 			b.rejected++
 			bad = err
@@ -149,9 +157,42 @@ func (c *coldstart) ConsumeTraces(_ context.Context, td ptrace.Traces) error {
 	if bad != nil {
 		c.log.Debug("Rejected spans", zap.Int64("spans", b.rejected), zap.NamedError("last", bad))
 	}
+	if c.cfg.VirtualClock {
+		if err := c.advance(ctx, &b, latest); err != nil {
+			return err
+		}
+	}
+	return c.journal(&b)
+}
+
+// journal encodes a batch, and counts it.
+func (c *coldstart) journal(b *batch) error {
 	e := c.encoders.Get().(*encoder)
 	defer c.encoders.Put(e)
-	return c.count(&b, encodeRecordTo(e, &b, codeBatch))
+	return c.count(b, encodeRecordTo(e, b, codeBatch))
+}
+
+// flush settles and emits everything that has arrived.
+func (c *coldstart) flush(ctx context.Context) error {
+	if err := c.journal(&batch{at: c.now().Unix(), drain: true}); err != nil {
+		return err
+	}
+	return c.emit(ctx)
+}
+
+// settleDue lets time go by for what waits for the watermark while nothing
+// arrives.
+func (c *coldstart) settleDue() {
+	now := c.now()
+	c.mu.Lock()
+	due := c.state.settler.due(now.UnixMicro() - c.state.limits.watermark)
+	c.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := c.journal(&batch{at: now.Unix()}); err != nil {
+		c.log.Warn("Could not settle what is due; it will be tried again", zap.Error(err))
+	}
 }
 
 // count writes a batch to the journal and applies it.
@@ -199,12 +240,17 @@ func (c *coldstart) run(ctx context.Context) {
 	defer flush.Stop()
 	snapshot := time.NewTicker(c.cfg.SnapshotInterval)
 	defer snapshot.Stop()
-	c.tryEmit(ctx)
+	if c.cfg.VirtualClock {
+		flush.Stop() // time goes by with what arrives
+	} else {
+		c.tryEmit(ctx)
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-flush.C:
+			c.settleDue()
 			c.tryEmit(ctx)
 		case <-snapshot.C:
 			c.trySnapshot()
@@ -228,10 +274,14 @@ func (c *coldstart) trySnapshot() {
 
 // emit passes what changed to the next consumer.
 func (c *coldstart) emit(ctx context.Context) error {
+	return c.emitAt(ctx, c.now())
+}
+
+func (c *coldstart) emitAt(ctx context.Context, at time.Time) error {
 	c.emitting.Lock()
 	defer c.emitting.Unlock()
 	c.mu.Lock()
-	e := c.state.collect(time.Now().UnixMilli())
+	e := c.state.collect(at.UnixMilli())
 	c.mu.Unlock()
 	if len(e.touched) == 0 {
 		return nil

@@ -351,6 +351,7 @@ func TestConfig(t *testing.T) {
 	full := &Config{
 		Directory: "/data", FlushInterval: time.Second, SnapshotInterval: time.Minute, Fsync: true,
 		SpanMemory: 2 * time.Hour, MaxSpans: 2000, MaxFunctions: 100, SeriesExpiry: 48 * time.Hour,
+		Watermark: time.Hour, VirtualClock: true,
 	}
 	for name, want := range map[string]*Config{"coldstart": minimal, "coldstart/full": full} {
 		got := load(name)

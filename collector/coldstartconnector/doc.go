@@ -21,6 +21,18 @@
 // since then is applied by the same code as in step 3. That is why the state is
 // pure: what it becomes depends on the batches alone.
 //
+// # Event time
+//
+// Counts are taken on arrival. Why an invocation started cold, and which rank it
+// had among those that were going on, follows from what happened before and
+// beside it: that is settled in the order of time, when a watermark has passed
+// it and the rest should have arrived. It is part of the same state, so that it
+// survives a restart and is not settled twice.
+//
+// An environment that was idle for a minute when a request did not get it, and
+// that is not heard of again within the watermark, is taken to have been
+// reclaimed: nobody may have told.
+//
 // # What is emitted
 //
 // Values are cumulative and never go back. An emission holds every series that
@@ -38,10 +50,13 @@
 //	fold.go       what an observation adds to which series
 //	state.go      the series, what is known of functions; emission
 //	histogram.go  exponential histograms
+//	settle.go     what is settled in event time, and when
+//	pool.go       environments and slots of a version; causes
 //	clusters.go   environment-hours, for honest confidence intervals
 //	seen.go       ids of the spans that have been counted
 //	codec.go      state and batches as bytes
 //	store.go      journal, snapshots and lock in the data directory
+//	clock.go      the virtual clock of an import
 //	connector.go  the component: clock, goroutine, pipeline
 //	forward.go    traces to traces, for passing them on
 package coldstartconnector

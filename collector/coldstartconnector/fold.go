@@ -16,6 +16,7 @@ const other = "other"
 const (
 	maxErrorTypes = 5
 	maxInfos      = 3
+	maxInits      = 8
 )
 
 // fold adds one observation to the series of its function.
@@ -144,7 +145,12 @@ func (f *function) count(fam family) int {
 func (f fold) init(in *lifecycle.Init) {
 	phase := oneOf(string(in.Phase), string(lifecycle.PhaseInit), string(lifecycle.PhaseInvoke))
 	demand := oneOf(string(in.Demand), string(lifecycle.OnPath), string(lifecycle.Uncertain), string(lifecycle.Proactive), string(lifecycle.Unused))
-	f.function.add(inits, 1, phase, demand, string(in.Status))
+	status := oneOf(string(in.Status), string(lifecycle.Success), string(lifecycle.Error), string(lifecycle.Failure), string(lifecycle.Timeout))
+	if f.function.byKey[seriesKey{inits, [maxLabels]string{phase, demand, status}}] == nil && f.function.count(inits) >= maxInits {
+		phase, demand, status = other, other, other
+	}
+	f.function.add(inits, 1, phase, demand, status)
+	phase = oneOf(string(in.Phase), string(lifecycle.PhaseInit), string(lifecycle.PhaseInvoke))
 	f.function.observe(initDuration, in.Duration.Seconds(), phase)
 	for _, p := range in.Parts {
 		basis := oneOf(string(p.Basis), string(lifecycle.Measured), string(lifecycle.Derived))

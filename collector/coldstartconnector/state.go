@@ -37,6 +37,13 @@ const (
 	clusterSS
 	clusterNS
 	functionInfo
+	causes
+	slotRank
+	concurrency
+	environmentLifetime
+	environmentIdle
+	environmentInvocations
+	late
 	heartbeat
 	duplicates
 	rejected
@@ -67,9 +74,18 @@ var families = [...]metric.Definition{
 	clusterSS:         metric.ClusterSS,
 	clusterNS:         metric.ClusterNS,
 	functionInfo:      metric.FunctionInfo,
-	heartbeat:         metric.Heartbeat,
-	duplicates:        metric.Duplicates,
-	rejected:          metric.Rejected,
+
+	causes:                 metric.ColdStartCauses,
+	slotRank:               metric.SlotRank,
+	concurrency:            metric.Concurrency,
+	environmentLifetime:    metric.EnvironmentLifetime,
+	environmentIdle:        metric.EnvironmentIdle,
+	environmentInvocations: metric.EnvironmentInvocations,
+	late:                   metric.Late,
+
+	heartbeat:  metric.Heartbeat,
+	duplicates: metric.Duplicates,
+	rejected:   metric.Rejected,
 }
 
 // maxLabels is the largest number of labels that a metric has beyond the
@@ -214,6 +230,9 @@ type limits struct {
 	clusters  int
 	// expiryHours is after how many idle hours a function is forgotten.
 	expiryHours int64
+	// watermark is how long after it happened something is settled, in
+	// microseconds.
+	watermark int64
 }
 
 // state is everything that has been counted. It knows no clock and does no
@@ -225,6 +244,10 @@ type state struct {
 	// startMs is when counting began, emittedMs the timestamp of the last
 	// emission, both in milliseconds since 1970.
 	startMs, emittedMs int64
+	// clock is when the last batch arrived, in seconds since 1970. It is virtual
+	// when the spans themselves say what time it is.
+	clock   int64
+	virtual bool
 
 	byKey     map[functionKey]*function
 	functions []*function
@@ -232,6 +255,7 @@ type state struct {
 	self     *function
 	seen     *seen
 	clusters *clusters
+	settler  *settler
 }
 
 func newState(l limits, instance string, startMs int64) *state {
@@ -243,6 +267,7 @@ func newState(l limits, instance string, startMs int64) *state {
 		self:     newFunction(functionKey{}),
 		seen:     newSeen(),
 		clusters: newClusters(),
+		settler:  newSettler(),
 	}
 	s.self.get(heartbeat).value = 1
 	s.self.get(duplicates)
@@ -250,17 +275,24 @@ func newState(l limits, instance string, startMs int64) *state {
 	return s
 }
 
-// batch is what one call of ConsumeTraces brought.
+// batch is what one call of ConsumeTraces brought. One without observations
+// only says that time went by.
 type batch struct {
 	// at is when it arrived, in seconds since 1970.
 	at           int64
 	rejected     int64
 	observations []lifecycle.Observation
+	// drain asks for everything to be settled that has arrived.
+	drain bool
 }
 
 // apply counts a batch.
 func (s *state) apply(b batch) {
 	hour := b.at / 3600
+	s.clock = max(s.clock, b.at)
+	if s.startMs == 0 {
+		s.startMs = b.at * 1000
+	}
 	s.seen.forget(hour-s.limits.spanHours, s.limits.spans)
 	s.clusters.prune(hour, s.limits.clusters)
 	bad := b.rejected
@@ -280,7 +312,15 @@ func (s *state) apply(b batch) {
 			continue
 		}
 		fold{s, f, o, hour}.observation()
+		if m, ok := momentOf(f, o); ok {
+			s.settler.note(m, b.at)
+		}
 	}
+	s.settler.settle(b.at*1e6-s.limits.watermark, maxPending)
+	if b.drain {
+		s.settler.drain()
+	}
+	s.settler.sweep(hour, s.limits.expiryHours, maxEnvironments)
 	if bad > 0 {
 		s.self.add(rejected, float64(bad))
 	}

@@ -38,7 +38,7 @@ type store struct {
 }
 
 // formatVersion changes with what codec.go writes.
-const formatVersion = 1
+const formatVersion = 2
 
 const (
 	snapshotPrefix = "snapshot-"

@@ -17,7 +17,9 @@ type Observation struct {
 	// SpanID is derived from the identity of what was observed: the same
 	// observation sent twice has the same one.
 	SpanID pcommon.SpanID
-	// Time is when it ended.
+	// Began and Time are when it began, for a cold start with the wait, and when
+	// it ended.
+	Began      time.Time
 	Time       time.Time
 	Type       SpanType
 	Invocation *Invocation
@@ -79,6 +81,7 @@ func decodeSpan(env *Environment, kind SpanType, span ptrace.Span) (Observation,
 		Type:        kind,
 	}
 	start := span.StartTimestamp().AsTime()
+	obs.Began = start
 	if env.Name == "" {
 		d.fail("resource has no %s", AttrFaasName)
 	}

@@ -13,7 +13,10 @@
 // increase extrapolates and is not used for counts.
 package metric
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Labels of every data point of a function. Resource attributes are not labels
 // in Prometheus, so they are repeated on the points.
@@ -161,13 +164,13 @@ var (
 
 // All lists the metrics in the order of the documentation.
 func All() []Definition {
-	return []Definition{
+	return slices.Concat([]Definition{
 		Invocations, ColdStarts, Errors, Timeouts, InvokeDuration, InitDuration, MemUsage,
 		BilledDuration, BilledGBSeconds, InitPartDuration, ExtensionOverhead, Inits, Shutdowns,
 		LogLatency, LogLines, PlatformDropped, ReportsMissing, SelfReady, SelfCPU,
 		Clusters, ClusterNN, ClusterSS, ClusterNS, FunctionInfo,
 		Heartbeat, Duplicates, Rejected,
-	}
+	}, EventTime())
 }
 
 // Prometheus returns the metric's name in PromQL.
