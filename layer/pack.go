@@ -5,7 +5,8 @@
 // in /opt/extensions, so the extension has to be there, and has to be
 // executable: the execute bit travels in the zip's Unix attributes, which a
 // zip made on Windows or by hand lacks. Lambda then fails each init with
-// Extension.LaunchError.
+// Extension.LaunchError. Besides it there are the hooks of the init profile, which
+// do nothing until the function's environment variables say so.
 package layer
 
 import (
@@ -25,7 +26,8 @@ const ExtensionPath = "extensions/thaw"
 // same binary always gives the same zip, byte for byte.
 func packedAt() time.Time { return time.Date(1980, time.January, 1, 0, 0, 0, 0, time.UTC) }
 
-// Pack writes the layer's zip with the given extension binary.
+// Pack writes the layer's zip with the given extension binary and the hooks of
+// the init profile.
 func Pack(w io.Writer, extension io.Reader) error {
 	archive := zip.NewWriter(w)
 	// A layer is packed once and downloaded by every new environment.
@@ -34,6 +36,9 @@ func Pack(w io.Writer, extension io.Reader) error {
 	})
 	if err := add(archive, ExtensionPath, 0o755, extension); err != nil {
 		return fmt.Errorf("layer: pack %s: %w", ExtensionPath, err)
+	}
+	if err := addHooks(archive); err != nil {
+		return err
 	}
 	if err := archive.Close(); err != nil {
 		return fmt.Errorf("layer: pack: %w", err)

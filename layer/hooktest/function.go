@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds what should take milliseconds on an idle machine.
-const patience = time.Minute
+const patience = 20 * time.Second
 
 // Command is how a function is started.
 type Command struct {

@@ -47,7 +47,7 @@ func TestParseRefuses(t *testing.T) {
 	f(header+header, "header is the first line")
 	f(header+"r\t1\t0\tcjs\t1\t2\t3\t-\tname\n", "9 fields")
 	f(header+"r\t0\t0\tcjs\t1\t2\t3\t-\tname\t\n", "its id")
-	f(header+"r\t2\t1\tcjs\t1\t2\t3\t-\tname\t\n", "parent")
+	f(header+"r\t2\t1\tcjs\t1\t2\t3\t-\tname\t\n", "a parent, 1, that is not there")
 	f(header+"r\t1\t0\tnone\t1\t2\t3\t-\tname\t\n", "kind")
 	f(header+"r\t1\t0\tcjs\t1\t2\t3\tx\tname\t\n", "flags")
 	f(header+"r\t1\t0\tcjs\t1.5\t2\t3\t-\tname\t\n", "invalid syntax")

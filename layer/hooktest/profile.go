@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,14 @@ type Record struct {
 	Kind              string
 	Start, End, Bytes int64
 	Flags, Name, Path string
+}
+
+// end is the end, or the end of time.
+func (r *Record) end() int64 {
+	if r.End == 0 {
+		return math.MaxInt64
+	}
+	return r.End
 }
 
 // Package is what is left of a package beyond the limits.
@@ -68,8 +77,14 @@ func Parse(content []byte) (*Profile, error) {
 			return nil, fmt.Errorf("line %d %q: %w", n+1, line, err)
 		}
 	}
+	for _, r := range p.Records {
+		if r.Parent != 0 && p.byID[r.Parent] == nil {
+			return nil, fmt.Errorf("record %d has a parent, %d, that is not there", r.ID, r.Parent)
+		}
+	}
 	slices.SortStableFunc(p.Records, func(a, b *Record) int {
-		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
+		// Of two that start at once, the one that encloses the other is first.
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(b.end(), a.end()), cmp.Compare(a.ID, b.ID))
 	})
 	return p, nil
 }
@@ -113,8 +128,6 @@ func (p *Profile) record(f []string) error {
 		return d.err
 	case r.ID < 1 || r.ID == r.Parent:
 		return errors.New("its id is not one")
-	case r.Parent != 0 && p.byID[r.Parent] == nil:
-		return errors.New("its parent has not been named before it")
 	case !strings.Contains(kinds, " "+r.Kind+" "):
 		return errors.New("no such kind")
 	case r.Flags == "" || strings.Trim(r.Flags, "ela") != "" && r.Flags != "-":
@@ -234,7 +247,7 @@ func (p *Profile) nests(r *Record) error {
 		return fmt.Errorf("%s ends before it starts", r.Name)
 	}
 	parent := p.byID[r.Parent]
-	if parent == nil || strings.Contains(r.Flags, "a") {
+	if parent == nil || strings.Contains(r.Flags+parent.Flags, "a") {
 		return nil
 	}
 	if r.Start < parent.Start || parent.End != 0 && (r.End > parent.End || r.End == 0) {
