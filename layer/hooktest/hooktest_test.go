@@ -1,16 +1,14 @@
-package hooktest_test
+package hooktest
 
 import (
 	"strings"
 	"testing"
-
-	"github.com/thaw-lambda/thaw/layer/hooktest"
 )
 
 // The vectors are worth something only if they can be read, and the checker is
 // only if it refuses.
 func TestVectors(t *testing.T) {
-	for _, v := range hooktest.Read(t, "../testdata/vectors") {
+	for _, v := range Read(t, "../testdata/vectors") {
 		if v.Comment == "" {
 			t.Errorf("%s does not say what it shows", v.Name)
 		}
@@ -23,7 +21,10 @@ func TestVectors(t *testing.T) {
 			continue
 		}
 		// The checker knows what is in version 1 only.
-		p, err := hooktest.Parse([]byte(strings.ReplaceAll(string(v.Wire), "q\tsomething\tnew\n", "")))
+		if got, err := readerTree(v.Wire, ""); err != nil || got != v.Want {
+			t.Errorf("%s: the extension reads %v\n%swant\n%s", v.Name, err, got, v.Want)
+		}
+		p, err := Parse([]byte(strings.ReplaceAll(string(v.Wire), "q\tsomething\tnew\n", "")))
 		if err != nil {
 			t.Errorf("%s: %v", v.Name, err)
 			continue
@@ -38,7 +39,7 @@ func TestParseRefuses(t *testing.T) {
 	const header = "thaw-init\t1\tnodejs\tv22.0.0\t1\t1\n"
 	f := func(content, want string) {
 		t.Helper()
-		if _, err := hooktest.Parse([]byte(content)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse([]byte(content)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", content, err, want)
 		}
 	}
@@ -61,7 +62,7 @@ func TestCheck(t *testing.T) {
 	const header = "thaw-init\t1\tnodejs\tv22.0.0\t1\t1\nm\tbootstrap\t1\nm\thook\tx/1\nm\thook_us\t5\n"
 	f := func(records, want string) {
 		t.Helper()
-		p, err := hooktest.Parse([]byte(header + records))
+		p, err := Parse([]byte(header + records))
 		if err != nil {
 			t.Fatal(err)
 		}

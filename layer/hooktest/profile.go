@@ -21,6 +21,7 @@ type Profile struct {
 	Records          []*Record // in the order of their starts
 	Packages         []Package
 	Coverage         []Coverage
+	CPU              map[int]int64 // µs by the id of a record
 
 	byID map[int]*Record
 }
@@ -51,7 +52,7 @@ type Package struct {
 
 // Coverage says how many of a file's functions were executed.
 type Coverage struct {
-	Functions, Executed int
+	Executed, Functions int
 	Path                string
 }
 
@@ -71,7 +72,7 @@ func Parse(content []byte) (*Profile, error) {
 	}
 	// A line that was being written when the process was killed.
 	content = content[:bytes.LastIndexByte(content, '\n')+1]
-	p := &Profile{Marks: map[string]string{}, byID: map[int]*Record{}}
+	p := &Profile{Marks: map[string]string{}, CPU: map[int]int64{}, byID: map[int]*Record{}}
 	for n, line := range strings.Split(strings.TrimSuffix(string(content), "\n"), "\n") {
 		if err := p.line(n, strings.Split(line, "\t")); err != nil {
 			return nil, fmt.Errorf("line %d %q: %w", n+1, line, err)
@@ -82,16 +83,21 @@ func Parse(content []byte) (*Profile, error) {
 			return nil, fmt.Errorf("record %d has a parent, %d, that is not there", r.ID, r.Parent)
 		}
 	}
+	p.sort()
+	return p, nil
+}
+
+// sort puts the records in the order of their starts.
+func (p *Profile) sort() {
 	slices.SortStableFunc(p.Records, func(a, b *Record) int {
 		// Of two that start at once, the one that encloses the other is first.
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(b.end(), a.end()), cmp.Compare(a.ID, b.ID))
 	})
-	return p, nil
 }
 
 // fields of each type of line, with the type.
 func fields() map[string]int {
-	return map[string]int{"thaw-init": 6, "m": 3, "r": 10, "p": 6, "u": 4}
+	return map[string]int{"thaw-init": 6, "m": 3, "r": 10, "p": 6, "w": 3, "c": 4, "k": 4}
 }
 
 func (p *Profile) line(n int, f []string) error {
@@ -114,7 +120,9 @@ func (p *Profile) line(n int, f []string) error {
 		return p.record(f)
 	case "p":
 		p.Packages = append(p.Packages, Package{f[1], d.integer(f[2]), d.long(f[3]), d.long(f[4]), d.text(f[5])})
-	case "u":
+	case "w":
+		p.CPU[d.integer(f[1])] = d.long(f[2])
+	case "c":
 		p.Coverage = append(p.Coverage, Coverage{d.integer(f[1]), d.integer(f[2]), d.text(f[3])})
 	}
 	return d.err
@@ -137,9 +145,13 @@ func (p *Profile) record(f []string) error {
 		*old = *r
 		return nil
 	}
+	p.add(r)
+	return nil
+}
+
+func (p *Profile) add(r *Record) {
 	p.byID[r.ID] = r
 	p.Records = append(p.Records, r)
-	return nil
 }
 
 // decoder remembers the first error.

@@ -5,6 +5,7 @@
 package hooktest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/thaw-lambda/thaw/internal/initprofile"
 )
 
 // Vector is one of layer/testdata/vectors.
@@ -184,6 +187,44 @@ func (c *Case) run(t *testing.T, runtime string, command func(dir string) Comman
 	if err := p.Check(); err != nil {
 		t.Errorf("%v\n%s", err, content)
 	}
+	if got, err := readerTree(content, dir); err != nil || got != c.Want {
+		t.Errorf("the extension reads %v\n%swant\n%s", err, got, c.Want)
+	}
+}
+
+// readerTree is the normalised tree as the extension reads it.
+func readerTree(content []byte, below string) (string, error) {
+	read, err := initprofile.Parse(content)
+	if err != nil {
+		return "", err
+	}
+	if read.Skipped > 0 {
+		return "", fmt.Errorf("%d lines were skipped", read.Skipped)
+	}
+	p := &Profile{byID: map[int]*Record{}}
+	for _, r := range read.Records {
+		end := r.End.Microseconds()
+		if r.Open {
+			end = 0
+		}
+		p.add(&Record{r.ID, r.Parent, string(r.Kind), r.Start.Microseconds(), end, r.Bytes, readerFlags(r), r.Name, r.Path})
+	}
+	p.sort()
+	return p.Tree(below), nil
+}
+
+func readerFlags(r initprofile.Record) string {
+	flags := ""
+	if r.Threw {
+		flags += "e"
+	}
+	if r.Late {
+		flags += "l"
+	}
+	if r.Approximate {
+		flags += "a"
+	}
+	return cmp.Or(flags, "-")
 }
 
 // lastLine is the path in the last line of a want: in an init that hangs, the

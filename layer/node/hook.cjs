@@ -14,12 +14,14 @@ const VERSION = "node/1";
 const MAX_RECORDS = 4096;
 const MAX_BYTES = 512 * 1024;
 const MAX_VOLUME = MAX_BYTES * 0.8; // the rest is for what is written early, and for sums
+const MAX_SUMS = 1024;
 const MAX_TEXT = 256;
 const TICK = 100e3; // µs after which what is open is written
+const LONG = 5000; // µs after which it matters how much of it was CPU
 const SHORT = 50; // µs: a built-in module that takes less was loaded already
 
 // Functions and objects that the user's code may replace later.
-const { uptime, env, pid } = process;
+const { uptime, cpuUsage, env, pid } = process;
 const { openSync, writeSync, closeSync, mkdirSync } = fs;
 const { load, _compile } = Module.prototype;
 const { _load } = Module;
@@ -37,12 +39,15 @@ const kinds = [""];
 const flags = [""];
 const names = [""];
 const paths = [""];
+const cpuBegins = new Map(); // of own modules: CPU time of the process
+const cpuUsed = new Map(); // of those that took long
 let count = 0;
 let done = 0; // all ids up to this one are written as they ended
 
 // What is being loaded: ids, and -1 for what is beyond the limits.
 const stack = [];
 let beyond; // packages beyond the limits, by kind and name
+let beyondGrown = false;
 const beyondStack = [];
 
 const marks = { bootstrap: 0, hook: VERSION, esm: "off" };
@@ -59,6 +64,8 @@ let bytes = 0; // written
 let volume = 0; // of the records, about, once each is written
 let writtenMarks = "";
 let lastWrite = 0;
+let cpuNow = 0;
+let cpuRead = -1e9;
 let cost = 0; // µs
 let costWritten = 0;
 const ended = []; // ids that are written as open and have ended since
@@ -72,6 +79,9 @@ function start(began) {
   marks.bootstrap = Math.round(began * 1e6);
   origin = Date.now() * 1000 - now();
   handler = handlerBase();
+  if (env.LAMBDA_TASK_ROOT) marks.task_root = field(env.LAMBDA_TASK_ROOT, true);
+  marks.compile_cache = env.NODE_COMPILE_CACHE ? "on" : "off";
+  marks.source_maps = `${env.NODE_OPTIONS} ${process.execArgv}`.includes("--enable-source-maps") ? "on" : "off";
   Module.prototype.load = loadHook;
   Module.prototype._compile = compileHook;
   Module._load = requireHook;
@@ -164,7 +174,11 @@ const begin = guard((kind, name, path) => {
   paths[id] = path;
   ends[id] = sizes[id] = written[id] = 0;
   stack.push(id);
-  if (marks.handler_begin === undefined && path !== "" && isHandler(path)) marks.handler_begin = t;
+  if (marks.handler_begin === undefined && path !== "" && isHandler(path)) {
+    marks.handler_begin = t;
+    marks.cpu_begin_us = cpuTime(t);
+  }
+  if (path !== "" && !path.includes("/node_modules/")) cpuBegins.set(id, cpuTime(t));
   starts[id] = t;
   if (t - lastWrite >= TICK) writeAll();
   else if (earlyWrites < 8 || early < t * 0.0015) announce(path);
@@ -182,11 +196,23 @@ const end = guard((id, threw) => {
   do top = stack.pop();
   while (top !== id && top !== undefined);
   ends[id] = t;
+  if (t - starts[id] >= LONG && cpuBegins.has(id)) cpuUsed.set(id, cpuTime(t) - cpuBegins.get(id));
   if (written[id] === 1) ended.push(id);
   if (threw) flags[id] += "e";
   if (threw && stack.length === 0) flush();
   cost += now() - t;
 });
+
+// cpuTime is read at most once a millisecond: it is a system call, and matters
+// where time was spent.
+function cpuTime(t) {
+  if (t - cpuRead >= 1000) {
+    const { user, system } = cpuUsage();
+    cpuNow = user + system;
+    cpuRead = t;
+  }
+  return cpuNow;
+}
 
 // dropShort forgets the last record if it was one of a module that had been
 // loaded before, by Node.js itself.
@@ -210,6 +236,7 @@ const loaded = guard((id, path, module) => {
   if (path.endsWith("/rapid-client.node")) return followClient(module.exports);
   if (id > 0 && stack.length === 0 && marks.handler_end === undefined && isHandler(path)) {
     marks.handler_end = ends[id];
+    marks.cpu_end_us = cpuTime(ends[id]);
     setImmediate(flush);
   }
 });
@@ -267,6 +294,7 @@ function endBeyond(t) {
     if (beyond.size >= MAX_RECORDS) return;
     beyond.set(key, (sum = { kind: ended.kind, name: ended.name, count: 0, self: 0, bytes: 0 }));
   }
+  beyondGrown = true;
   sum.count++;
   sum.self += whole - ended.inner;
   sum.bytes += ended.bytes;
@@ -296,6 +324,8 @@ const flush = guard(() => {
   const t = now();
   settle();
   writeAll();
+  if (beyondGrown) write(sums());
+  beyondGrown = false;
   cost += now() - t;
   if (costWritten !== Math.round(cost)) write(hookCost());
 });
@@ -307,7 +337,6 @@ function writeAll() {
   }
   ended.length = 0;
   while (done < count && written[done + 1] === 2) done++;
-  if (beyond !== undefined) text += sums();
   write(text + changedMarks());
 }
 
@@ -315,7 +344,9 @@ function record(id) {
   written[id] = ends[id] === 0 ? 1 : 2;
   const path = paths[id];
   const name = names[id] === path ? "" : names[id];
-  return `r\t${id}\t${parents[id]}\t${kinds[id]}\t${starts[id]}\t${ends[id]}\t${sizes[id]}\t${flags[id] || "-"}\t${text(name || path, name === "")}\t${text(path, true)}\n`;
+  const cpu = cpuUsed.get(id);
+  const more = cpu === undefined ? "" : `w\t${id}\t${cpu}\n`;
+  return `r\t${id}\t${parents[id]}\t${kinds[id]}\t${starts[id]}\t${ends[id]}\t${sizes[id]}\t${flags[id] || "-"}\t${field(name || path, name === "")}\t${field(path, true)}\n${more}`;
 }
 
 function changedMarks() {
@@ -335,19 +366,18 @@ function hookCost() {
 function sums() {
   let lines = "";
   const largest = [...beyond.values()].sort((a, b) => b.self - a.self);
-  for (const s of largest) {
+  for (const s of largest.slice(0, MAX_SUMS)) {
     if (bytes + lines.length > MAX_BYTES - 1024) break;
-    lines += `p\t${s.kind}\t${s.count}\t${s.self}\t${s.bytes}\t${text(s.name, false)}\n`;
+    lines += `p\t${s.kind}\t${s.count}\t${s.self}\t${s.bytes}\t${field(s.name, false)}\n`;
   }
-  beyond = undefined;
   return lines;
 }
 
 const plain = /^[\x20-\x5b\x5d-\x7e]*$/;
 const escapes = { "\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\" };
 
-// text is s as a field, cut to its end or to its beginning.
-function text(s, keepEnd) {
+// field is s as a field, cut to its end or to its beginning.
+function field(s, keepEnd) {
   if (s.length <= MAX_TEXT && plain.test(s)) return s;
   const characters = Array.from(s, (c) => escapes[c] || (c >= "\ud800" && c <= "\udfff" && c.length === 1 ? "\ufffd" : c));
   if (keepEnd) characters.reverse();
@@ -614,27 +644,28 @@ function step(name, root, from, to) {
   sizes[id] = written[id] = 0;
 }
 
-// In the mode "deep": which of the functions of what was loaded were ever
+// In the mode "deep": how many of the functions of what was loaded have been
 // executed. It takes some 30 ms, after the first response and before the runtime
 // asks for the next invocation.
 function coverage() {
   const { Session } = apply(_load, Module, ["inspector", module, false]);
   const session = new Session();
   session.connect();
-  let text_ = "";
+  let lines = "";
   session.post("Profiler.getBestEffortCoverage", (err, found) => {
-    for (const script of err ? [] : found.result) text_ += coverageOf(script);
+    for (const script of err ? [] : found.result) lines += coverageOf(script);
   });
   session.disconnect();
-  write(text_);
+  write(lines);
 }
 
 function coverageOf({ url, functions }) {
   const path = url.startsWith("/") ? url : pathOf(url);
   if (path === "" || path.startsWith(__dirname)) return "";
+  // The first is the top level, which loading executes.
   let executed = 0;
-  for (const f of functions) if (f.ranges[0].count > 0) executed++;
-  return `u\t${functions.length}\t${executed}\t${text(path, true)}\n`;
+  for (let i = 1; i < functions.length; i++) if (functions[i].ranges[0].count > 0) executed++;
+  return `c\t${executed}\t${functions.length - 1}\t${field(path, true)}\n`;
 }
 
 module.exports = start;
