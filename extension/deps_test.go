@@ -46,7 +46,7 @@ func TestLinkedModules(t *testing.T) {
 		}
 		if strings.HasPrefix(pkg, own) {
 			switch strings.TrimPrefix(pkg, own) {
-			case "extension", "cmd/thaw-extension", "internal/lifecycle", "internal/lambdaapi", "internal/spool", "internal/version":
+			case "extension", "cmd/thaw-extension", "internal/lifecycle", "internal/initprofile", "internal/lambdaapi", "internal/spool", "internal/version":
 			default:
 				t.Errorf("the extension links %s", pkg)
 			}

@@ -15,6 +15,10 @@ type initState struct {
 	restore     bool
 	runtimeDone time.Time
 	reported    time.Time
+	// looked says that its profile was looked for, and profile is what was
+	// found.
+	looked  bool
+	profile *initProfile
 }
 
 func (m *machine) initStart(ev *event, rec *lambdaapi.InitStart) {
@@ -80,6 +84,7 @@ func (m *machine) initRuntimeDone(ev *event, rec *lambdaapi.InitRuntimeDone) {
 	}
 	in.runtimeDone = ev.time
 	in.worsen(rec.Status, rec.ErrorType)
+	m.look = m.profiles
 }
 
 func (m *machine) initReport(ev *event, rec *lambdaapi.InitReport) {
@@ -267,17 +272,48 @@ func (in *initState) settle(m *machine, demand lifecycle.Demand, served time.Tim
 		out.Gap = max(served.Sub(out.Start.Add(out.Duration)), 0)
 	}
 	out.Parts = in.parts(m, out.Start, out.Duration)
+	if in.profile != nil {
+		out.Profile = in.profile.InitProfile
+	}
 	if !in.restore {
 		out.Self = m.self
 	}
 	return &out
 }
 
+// awaitsProfile says whether an init is not to be sent yet, because nobody has
+// looked for its profile. It asks for that.
+func (m *machine) awaitsProfile() bool {
+	if !m.profiles {
+		return false
+	}
+	for _, in := range m.inits {
+		if !in.looked && !in.restore {
+			m.wanted = true
+			return true
+		}
+	}
+	return false
+}
+
+// profiled gives the inits that were asked for their profiles, and goes on
+// with what waited for that.
+func (m *machine) profiled(wanted []profileRequest, found map[*initState]*initProfile) {
+	m.wanted = false
+	for _, w := range wanted {
+		if !w.in.looked {
+			w.in.looked, w.in.profile = true, found[w.in]
+		}
+	}
+	m.settle()
+}
+
 // parts splits the init. The platform starts the runtime when every extension
 // has registered. That is when we have, unless somebody saw the runtime begin
 // later, because others were slower. Without a hook in the runtime, what comes
 // then until it is done is one part. What we have on one clock only, our own
-// start, is measured; what lies between the platform's and ours is derived.
+// start, is measured; what lies between the platform's and ours is derived. With
+// a hook the beginning of the handler's code was measured.
 func (in *initState) parts(m *machine, start time.Time, total time.Duration) []lifecycle.Part {
 	if in.restore {
 		return lifecycle.FillParts(start, total, []lifecycle.Part{
@@ -290,6 +326,9 @@ func (in *initState) parts(m *machine, start time.Time, total time.Duration) []l
 	}
 	begun := later(registered, m.runtimeStart)
 	parts := extensionParts(start, m.processStart, registered, begun)
+	if measured := in.profile.parts(begun, in.runtimeDone); measured != nil {
+		return lifecycle.FillParts(start, total, append(parts, measured...))
+	}
 	if in.runtimeDone.After(begun) {
 		parts = append(parts, lifecycle.Part{
 			Name: lifecycle.PartRuntimeFunction, Start: begun,

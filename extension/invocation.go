@@ -225,7 +225,7 @@ func (m *machine) settle() {
 	for len(m.open) > 0 {
 		inv := m.open[0]
 		complete := inv.reported && inv.done
-		if !complete && !m.superseded() {
+		if !complete && !m.superseded() || m.awaitsProfile() {
 			break
 		}
 		m.open = m.open[1:]

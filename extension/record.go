@@ -20,6 +20,8 @@ type recorder struct {
 	// changed and told have a value whenever something has happened since they
 	// were read: one is the sender's, the other is for waiting at a shutdown.
 	changed, told chan struct{}
+	// profile has a value when hooks may have written something.
+	profile chan struct{}
 
 	mu      sync.Mutex
 	machine machine
@@ -32,7 +34,7 @@ type recorder struct {
 }
 
 func newRecorder(log zerolog.Logger) *recorder {
-	return &recorder{log: log, now: time.Now, changed: make(chan struct{}, 1), told: make(chan struct{}, 1)}
+	return &recorder{log: log, now: time.Now, changed: make(chan struct{}, 1), told: make(chan struct{}, 1), profile: make(chan struct{}, 1)}
 }
 
 // do runs f, queues what it completed and wakes the sender. A panic in there is
@@ -51,12 +53,41 @@ func (r *recorder) do(f func(at time.Time)) {
 	}()
 	f(r.now())
 	r.collect()
-	for _, c := range []chan struct{}{r.changed, r.told} {
-		select {
-		case c <- struct{}{}:
-		default:
+	signal(r.changed)
+	signal(r.told)
+	if r.machine.look || r.machine.wanted {
+		r.machine.look = false
+		signal(r.profile)
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// wanted returns the inits that wait for their profiles.
+func (r *recorder) wanted() []profileRequest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.machine.wanted {
+		return nil
+	}
+	r.machine.wanted = false
+	var out []profileRequest
+	for _, in := range r.machine.inits {
+		if !in.looked {
+			out = append(out, profileRequest{in, *in})
 		}
 	}
+	return out
+}
+
+// wantProfiles asks for the profiles of all inits that are not sent yet.
+func (r *recorder) wantProfiles() {
+	r.do(func(time.Time) { r.machine.awaitsProfile() })
 }
 
 // collect encodes what the machine has completed. The encoding happens here,
@@ -233,4 +264,9 @@ func logPanic(log zerolog.Logger, doing string, p any) {
 // blind says that no telemetry will come.
 func (r *recorder) blind() {
 	r.do(func(time.Time) { r.machine.telemetry = false })
+}
+
+// awaitProfiles says that somebody will look for profiles.
+func (r *recorder) awaitProfiles() {
+	r.do(func(time.Time) { r.machine.profiles = true })
 }

@@ -67,11 +67,13 @@ type life struct {
 	listener *listener
 	exporter *exporter
 	sender   *sender
+	profiler *profiler
 	wait     time.Duration
 
 	interrupt context.CancelFunc // breaks off an attempt of the sender
 	stopping  chan struct{}
 	sent      chan struct{} // closed when the sender has stopped
+	read      chan struct{} // closed when the profiler has stopped
 }
 
 const (
@@ -149,6 +151,7 @@ func (l *life) prepare(ctx context.Context, function lambdaapi.RegisterResponse)
 	}
 	l.exporter = exporter
 	l.startSender(&cfg)
+	l.startProfiler(&cfg)
 }
 
 func (l *life) newRecorder(cfg *config, function lambdaapi.RegisterResponse, registered time.Time) *recorder {
@@ -268,6 +271,20 @@ func (l *life) startSender(cfg *config) {
 	}()
 }
 
+// startProfiler looks for what hooks in the runtime write.
+func (l *life) startProfiler(cfg *config) {
+	if cfg.profileOff {
+		return
+	}
+	l.recorder.awaitProfiles()
+	l.read = make(chan struct{})
+	l.profiler = newProfiler(l.log, l.recorder, l.process.Environ, cfg.treeBytes)
+	go func() {
+		defer close(l.read)
+		l.profiler.run(l.stopping)
+	}()
+}
+
 const (
 	nextPauseMin = 50 * time.Millisecond
 	nextPauseMax = 5 * time.Second
@@ -342,6 +359,11 @@ func (l *life) shutdown(ev lambdaapi.NextEvent) {
 	defer time.AfterFunc(l.wait, l.interrupt).Stop()
 	l.awaitReport(ctx)
 	<-l.sent
+	if l.profiler != nil {
+		<-l.read
+		l.recorder.wantProfiles()
+		l.profiler.work()
+	}
 
 	l.recorder.finish(ev.ShutdownReason)
 	l.sender.finish(ctx)
@@ -376,6 +398,9 @@ func (l *life) stop() {
 			close(l.stopping)
 		}
 		<-l.sent
+	}
+	if l.profiler != nil {
+		<-l.read
 	}
 	if l.listener != nil {
 		l.listener.close()

@@ -50,6 +50,9 @@ type config struct {
 	queueSpans   int
 	queueBytes   int
 	shutdownWait time.Duration
+
+	profileOff bool
+	treeBytes  int
 }
 
 // setting is a Setting with the one place that reads it. The error of set says
@@ -87,6 +90,8 @@ func settings() []setting {
 		{Setting{"THAW_BATCH_DELAY", "1s", "how old the oldest invocation is when a batch is sent: busy functions send once per delay, 0 sends at once. At most 1m"}, setDuration(0, time.Minute, func(c *config) *time.Duration { return &c.batchDelay })},
 		{Setting{"THAW_QUEUE_SPANS", "2048", "spans that may wait to be sent, 64 to 65536; beyond that the oldest are dropped and counted"}, setInt(64, 65536, func(c *config) *int { return &c.queueSpans })},
 		{Setting{"THAW_QUEUE_BYTES", "1048576", "their size in bytes, 65536 to 67108864"}, setInt(64<<10, 64<<20, func(c *config) *int { return &c.queueBytes })},
+		{Setting{"THAW_PROFILE", "on", "whether hooks in the runtime profile the init and the extension reads what they wrote: on, off, or deep for what costs more"}, setProfile},
+		{Setting{"THAW_PROFILE_TREE", "49152", "bytes that the whole profile of an init may have, compressed, 0 to 131072; beyond that its smallest modules are drawn together. 0: only times of packages are sent"}, setTreeBytes},
 		{Setting{"THAW_SHUTDOWN_WAIT", "300ms", "how long a shutdown waits for the last report of the platform, at most 1s"}, setDuration(0, time.Second, func(c *config) *time.Duration { return &c.shutdownWait })},
 	}
 }

@@ -42,6 +42,9 @@ type machine struct {
 	kind lifecycle.InitKind
 	// telemetry is whether events of the Telemetry API are to be expected.
 	telemetry bool
+	// profiles is whether hooks in the runtime may have written profiles. Then
+	// an init is not sent before somebody has looked, see [machine.profiled].
+	profiles bool
 
 	processStart time.Time
 	registered   time.Time
@@ -76,6 +79,10 @@ type machine struct {
 	dropped int64 // by the platform, since the last report
 	// exported are latencies of exports, waiting for a report to travel with.
 	exported lifecycle.Latency
+
+	// look asks for a copy of what the hooks have written so far, wanted for the
+	// profiles of all inits.
+	look, wanted bool
 
 	account lifecycle.Account
 	out     []item

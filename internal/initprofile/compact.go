@@ -12,17 +12,16 @@ import (
 // Pack returns the profile as gzip'd wire of at most limit bytes. What is too
 // large loses its smallest modules: those of one importer and one package are
 // drawn together into one record, so that the times of packages stay right.
-// It returns nil where nothing fits.
-func (p *Profile) Pack(limit int) []byte {
+// Whole says that nothing was lost. It returns nil where nothing fits.
+func (p *Profile) Pack(limit int) (packed []byte, whole bool) {
 	out := p
 	for floor := 50 * time.Microsecond; floor < maxTime; floor *= 4 {
-		packed := out.zip()
-		if len(packed) <= limit {
-			return packed
+		if packed = out.zip(); len(packed) <= limit {
+			return packed, out == p
 		}
 		out = out.prune(floor)
 	}
-	return nil
+	return nil, false
 }
 
 func (p *Profile) zip() []byte {
@@ -84,38 +83,52 @@ func (p *Profile) prune(floor time.Duration) *Profile {
 	return &out
 }
 
-// keep appends siblings, the small ones of one package as one.
+// keep appends siblings: the small ones of one package as one, and those of
+// packages that are small even so as one of all of them.
 func (p *Profile) keep(siblings []*Node, parent int, floor time.Duration) {
-	type rest struct {
-		record Record
-		count  int
-		total  time.Duration
-	}
 	var order []*Code
-	small := map[*Code]*rest{}
+	small := map[*Code]*Record{}
 	for _, n := range siblings {
 		if n.Total >= floor || n.Open || n.Threw {
 			rec := *n.Record
 			rec.Parent = parent
-			// The record of an open module was closed for the tree.
 			p.Records = append(p.Records, rec)
 			p.keep(n.Children, rec.ID, floor)
 			continue
 		}
 		s := small[n.Code]
 		if s == nil {
-			s = &rest{record: *n.Record}
-			s.record.Parent, s.record.CPU, s.record.Bytes = parent, -1, 0
+			s = drawn(n, parent)
 			small[n.Code] = s
 			order = append(order, n.Code)
 		}
-		walk([]*Node{n}, func(n *Node) { s.count += 1 + n.More; s.record.Bytes += n.Bytes })
-		s.total += n.Total
+		walk([]*Node{n}, func(n *Node) { s.More += 1 + n.More; s.Bytes += n.Bytes })
+		s.End += n.Total
 	}
+	var rest *Record
 	for _, c := range order {
 		s := small[c]
-		s.record.More = s.count - 1
-		s.record.End = s.record.Start + s.total
-		p.Records = append(p.Records, s.record)
+		if len(order) == 1 || s.End-s.Start >= floor {
+			s.More--
+			p.Records = append(p.Records, *s)
+			continue
+		}
+		if rest == nil {
+			rest = &Record{ID: s.ID, Parent: parent, Kind: Other, Start: s.Start, End: s.Start, Late: s.Late, CPU: -1, Name: OtherName}
+		}
+		rest.More += s.More
+		rest.Bytes += s.Bytes
+		rest.End += s.End - s.Start
 	}
+	if rest != nil {
+		rest.More--
+		p.Records = append(p.Records, *rest)
+	}
+}
+
+// drawn begins a record of several, which lasts as long as they do together.
+func drawn(n *Node, parent int) *Record {
+	rec := *n.Record
+	rec.Parent, rec.CPU, rec.Bytes, rec.End, rec.More = parent, -1, 0, rec.Start, 0
+	return &rec
 }

@@ -291,8 +291,8 @@ func TestPack(t *testing.T) {
 		at += took
 	}
 	p := parse(t, b.String())
-	packed := p.Pack(20 << 10)
-	if len(packed) == 0 || len(packed) > 20<<10 {
+	packed, whole := p.Pack(20 << 10)
+	if len(packed) == 0 || len(packed) > 20<<10 || whole {
 		t.Fatalf("%d bytes", len(packed))
 	}
 	back, err := Unpack(packed)
@@ -309,16 +309,46 @@ func TestPack(t *testing.T) {
 	for _, u := range back.Tree().Usages() {
 		got[u.Label()] = u
 	}
+	if other := got[OtherName]; other != nil {
+		t.Errorf("packages of 30 ms became %+v", other)
+	}
 	for name, w := range want {
 		if g := got[name]; g == nil || g.Modules != w.Modules || (g.Self-w.Self).Abs() > 10*time.Microsecond {
 			t.Errorf("%s: %+v, want %+v", name, g, w)
 		}
 	}
 	if small := parse(t, node); true {
-		back, err := Unpack(small.Pack(32 << 10))
-		if err != nil || back.Tree().Sum() != small.Tree().Sum() || len(back.Records) != len(small.Records) || back.Truncated() {
+		packed, whole := small.Pack(32 << 10)
+		back, err := Unpack(packed)
+		if err != nil || !whole || back.Tree().Sum() != small.Tree().Sum() || len(back.Records) != len(small.Records) || back.Truncated() {
 			t.Errorf("a small profile changed: %v %+v", err, back)
 		}
+	}
+}
+
+// Many packages with next to nothing each do not crowd out those that count.
+func TestPackManyPackages(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("thaw-init\t1\tnodejs\t22\t1\t1\nr\t1\t0\tcjs\t1\t92000\t1\t-\tapp\t/var/task/app.js\n" +
+		"r\t2\t1\tcjs\t3000\t63000\t9000\t-\tsharp\t/var/task/node_modules/sharp/index.js\n")
+	for i := 3; i < 8000; i++ {
+		fmt.Fprintf(&b, "r\t%d\t1\tcjs\t%d\t%d\t1\t-\tname\t/var/task/node_modules/p%d%s/i%d.js\n", i, 63000+i, 63000+i+1, i%3000, strings.Repeat("x", 30), i)
+	}
+	p := parse(t, b.String())
+	packed, _ := p.Pack(20_000)
+	back, err := Unpack(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := back.Tree()
+	var other *Usage
+	for _, u := range tree.Usages() {
+		if u.Name == OtherName {
+			other = u
+		}
+	}
+	if tree.Sum() != p.Tree().Sum() || tree.Usages()[0].Name != "sharp" || other == nil || other.Modules != 7997 {
+		t.Errorf("sum %v, want %v; other %+v", tree.Sum(), p.Tree().Sum(), other)
 	}
 }
 
@@ -359,6 +389,32 @@ func FuzzParse(f *testing.F) {
 		if err != nil || len(back.Records) != len(p.Records) || back.Skipped != 0 {
 			t.Fatalf("what was written is not what was read: %v, %d of %d records, %d skipped", err, len(back.Records), len(p.Records), back.Skipped)
 		}
-		_ = p.Pack(4 << 10)
+		_, _ = p.Pack(4 << 10)
 	})
+}
+
+// BenchmarkReader is what the extension does with the profile of an ordinary
+// init, and with the largest that it takes.
+func BenchmarkReader(b *testing.B) {
+	for _, modules := range []int{160, maxRecords} {
+		var f strings.Builder
+		f.WriteString("thaw-init\t1\tnodejs\t22\t1\t1\n")
+		for i := 1; i <= modules; i++ {
+			fmt.Fprintf(&f, "r\t%d\t%d\tcjs\t%d\t%d\t1\t-\tname\t/var/task/node_modules/p%d/i%d.js\n", i, i/4, 2*i, 2*i+1, i%300, i)
+		}
+		data := []byte(f.String())
+		b.Run(fmt.Sprint(modules), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p, err := Parse(data)
+				if err != nil {
+					b.Fatal(err)
+				}
+				t := p.Tree()
+				t.Usages()
+				t.Show(3*time.Millisecond, 64)
+				p.Pack(48 << 10)
+			}
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Origin says where a module came from.
@@ -68,6 +69,9 @@ func (r roots) locate(runtime string, rec *Record) place {
 	file := strings.TrimPrefix(rec.Path, "file://")
 	pl := place{origin: r.origin(file)}
 	switch {
+	case rec.Kind == Other:
+		pl.name, pl.origin = OtherName, FromFunction
+		return pl
 	case rec.Kind == Class:
 		return pl.java(file, rec.Name)
 	case rec.Kind == GoInit:
@@ -87,6 +91,12 @@ func (r roots) locate(runtime string, rec *Record) place {
 		return pl.ruby(file)
 	}
 	return pl.node(file)
+}
+
+// lazily compiles an expression when it is first used: every cold start waits
+// for what the extension does before.
+func lazily(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }
 
 const nodeModules = "/node_modules/"
@@ -137,28 +147,28 @@ func (pl place) python(r roots, file string) place {
 	return pl
 }
 
-var pythonLib = regexp.MustCompile(`^.*/(?:python3\.\d+|python3\d+\.zip)/`)
+var pythonLib = lazily(`^.*/(?:python3\.\d+|python3\d+\.zip)/`)
 
 // pythonLibrary is the folder of the standard library that a file is in, or
 // its own.
 func pythonLibrary(file string) string {
-	if m := pythonLib.FindString(file); m != "" {
+	if m := pythonLib().FindString(file); m != "" {
 		return strings.TrimSuffix(m, "/")
 	}
 	return path.Dir(file)
 }
 
-var gem = regexp.MustCompile(`^(.*/gems/)([A-Za-z0-9_.-]+?)-(\d[0-9A-Za-z.]*)/`)
+var gem = lazily(`^(.*/gems/)([A-Za-z0-9_.-]+?)-(\d[0-9A-Za-z.]*)/`)
 
 // ruby reads name and version from the folder that RubyGems gives a gem.
 func (pl place) ruby(file string) place {
-	if m := gem.FindStringSubmatch(file); m != nil {
+	if m := gem().FindStringSubmatch(file); m != nil {
 		pl.name, pl.version, pl.root = m[2], m[3], strings.TrimSuffix(m[0], "/")
 		return pl
 	}
 	if pl.origin == FromRuntime {
 		// The standard library: .../ruby/3.3.0/openssl/ssl.rb is of openssl.
-		if at := rubyLib.FindStringIndex(file); at != nil {
+		if at := rubyLib().FindStringIndex(file); at != nil {
 			top, _, _ := strings.Cut(file[at[1]:], "/")
 			pl.name, _, _ = strings.Cut(top, ".")
 			pl.root = file[:at[1]] + top
@@ -167,14 +177,14 @@ func (pl place) ruby(file string) place {
 	return pl
 }
 
-var rubyLib = regexp.MustCompile(`/ruby/(?:site_ruby/|vendor_ruby/)?(?:\d+\.\d+\.\d+/)?(?:[a-z0-9_]+-linux[a-z-]*/)?`)
+var rubyLib = lazily(`/ruby/(?:site_ruby/|vendor_ruby/)?(?:\d+\.\d+\.\d+/)?(?:[a-z0-9_]+-linux[a-z-]*/)?`)
 
-var jar = regexp.MustCompile(`^(.+?)(?:-(\d[0-9A-Za-z.+_-]*))?\.jar$`)
+var jar = lazily(`^(.+?)(?:-(\d[0-9A-Za-z.+_-]*))?\.jar$`)
 
 // java takes the jar for the package, and the JDK's own classes by their Java
 // package.
 func (pl place) java(file, class string) place {
-	if m := jar.FindStringSubmatch(path.Base(file)); m != nil {
+	if m := jar().FindStringSubmatch(path.Base(file)); m != nil {
 		pl.name, pl.version, pl.root = m[1], m[2], file
 		return pl
 	}

@@ -20,7 +20,13 @@ const (
 	Class    Kind = "class"
 	GoInit   Kind = "goinit"
 	Assembly Kind = "assembly"
+	// Other is many small modules of many packages, drawn together to make the
+	// profile fit.
+	Other Kind = "other"
 )
+
+// OtherName is the package of Other.
+const OtherName = "(other)"
 
 // Names of facts that hooks and the extension write on m lines. Those that end
 // in us, and those without a unit that are marks, are microseconds since the

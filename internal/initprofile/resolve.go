@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -106,7 +105,7 @@ func (r *resolver) python(pl place) (Package, bool) {
 	return k, ok
 }
 
-var distInfo = regexp.MustCompile(`^([A-Za-z0-9._-]+?)-([0-9][^-]*)\.(?:dist|egg)-info$`)
+var distInfo = lazily(`^([A-Za-z0-9._-]+?)-([0-9][^-]*)\.(?:dist|egg)-info$`)
 
 // distributions reads which distribution installed which top-level module.
 func (r *resolver) distributions(base string) map[string]Package {
@@ -116,7 +115,7 @@ func (r *resolver) distributions(base string) map[string]Package {
 		return out
 	}
 	for _, name := range names {
-		m := distInfo.FindStringSubmatch(name)
+		m := distInfo().FindStringSubmatch(name)
 		if m == nil {
 			continue
 		}
@@ -156,10 +155,10 @@ func (r *resolver) recorded(file string) []byte {
 	return out
 }
 
-var separators = regexp.MustCompile(`[-_.]+`)
+var separators = lazily(`[-_.]+`)
 
 // normal is a name as PEP 503 compares them.
-func normal(name string) string { return strings.ToLower(separators.ReplaceAllString(name, "-")) }
+func normal(name string) string { return strings.ToLower(separators().ReplaceAllString(name, "-")) }
 
 // facts looks at the files of the function and its layers: is there bytecode,
 // are there source maps? At most maxChecked of each, the first ones.

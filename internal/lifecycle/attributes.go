@@ -178,6 +178,7 @@ func Attributes() []Attribute {
 	list = append(list, part(PartRuntimeFunction, "runtime and function together, where no hook tells them apart")...)
 	list = append(list, part(PartRestore, "restore of a snapshot")...)
 	list = append(list, part(PartUnattributed, "what the other parts do not explain")...)
+	list = append(list, profileAttributes()...)
 	return append(list,
 		Attribute{AttrSelfReady, "init", "double", "ms", "Thaw's own extension: exec to first call of next"},
 		Attribute{AttrSelfCPU, "init, shutdown", "double", "ms", "CPU time of Thaw's own extension, so far"},

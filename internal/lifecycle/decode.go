@@ -152,13 +152,17 @@ func (d *decoder) ms(key string) time.Duration {
 	default:
 		d.fail("%s is a %s, not a number", key, v.Type())
 	}
-	const year = 365 * 24 * 3600 * 1000
-	if math.IsNaN(f) || f < 0 || f > year {
+	if math.IsNaN(f) || f < 0 || f > maxMS {
 		d.fail("%s is out of range: %v ms", key, f)
 		return 0
 	}
-	return time.Duration(math.Round(f * float64(time.Millisecond)))
+	return fromMS(f)
 }
+
+// maxMS is a year.
+const maxMS = 365 * 24 * 3600 * 1000
+
+func fromMS(f float64) time.Duration { return time.Duration(math.Round(f * float64(time.Millisecond))) }
 
 func (d *decoder) invocation() *Invocation {
 	inv := &Invocation{
@@ -274,6 +278,7 @@ func (d *decoder) init(start time.Time) *Init {
 		RequestID: d.str(AttrInvocationID),
 		Gap:       d.ms(AttrInitGap),
 		Self:      SelfCost{d.ms(AttrSelfReady), d.ms(AttrSelfCPU)},
+		Profile:   d.profile(),
 	}
 	in.FailedExtension = d.str(AttrFailedExtension)
 	d.status(in.Status)

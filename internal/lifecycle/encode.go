@@ -178,14 +178,21 @@ func (e *Encoder) initSpan(dst ptrace.SpanSlice, in *Init, trace pcommon.TraceID
 		m.PutDouble(AttrSelfReady, ms(in.Self.Ready))
 		m.PutDouble(AttrSelfCPU, ms(in.Self.CPU))
 	}
+	in.Profile.put(m)
 	spanID := span.SpanID()
+	above := spanID
 	for _, p := range in.Parts {
 		m.PutDouble(partKey(p.Name)+"_ms", ms(p.Duration))
 		m.PutStr(partKey(p.Name)+"_basis", string(p.Basis))
 	}
 	for _, p := range in.Parts {
-		part(appendChild(dst, trace, spanID, id.SpanID("init "+string(p.Name)), string(p.Name), p.Start, p.Start.Add(p.Duration)), p)
+		child := appendChild(dst, trace, spanID, id.SpanID("init "+string(p.Name)), string(p.Name), p.Start, p.Start.Add(p.Duration))
+		part(child, p)
+		if p.Name == PartFunction {
+			above = child.SpanID()
+		}
 	}
+	in.Profile.spans(dst, trace, above, id)
 }
 
 // Shutdown appends the end of the environment, as a trace of its own.

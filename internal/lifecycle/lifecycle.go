@@ -15,7 +15,8 @@
 //	thumbnail                 SERVER; starts where the wait began, at the init
 //	├── init                  the init, with its parts as attributes too
 //	│   ├── extensions
-//	│   └── runtime+function
+//	│   └── runtime+function   with a hook in the runtime: runtime, and
+//	│                          function, with the packages it loads below it
 //	├── run                   what the runtime did, with its parts
 //	│   ├── response latency
 //	│   ├── response duration
@@ -205,6 +206,8 @@ type Init struct {
 	FailedExtension string
 	// Self is what Thaw's own extension added to it.
 	Self SelfCost
+	// Profile is what a hook in the runtime told of it, nil without one.
+	Profile *InitProfile
 }
 
 // SelfCost is what the extension itself used.

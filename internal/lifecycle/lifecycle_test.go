@@ -142,6 +142,13 @@ func cases() map[string]func(*Encoder, ptrace.SpanSlice) {
 			in.Parts = FillParts(at(0), 1843*msec, []Part{
 				{PartExtensions, at(0), 14 * msec, Derived}, {PartRuntime, at(14), 102 * msec, Measured}, {PartFunction, at(116), 1727 * msec, Measured},
 			})
+			in.Profile = someProfile()
+			e.Init(dst, in)
+		},
+		"init-inside": func(e *Encoder, dst ptrace.SpanSlice) {
+			in := coldInit()
+			in.Demand, in.RequestID, in.Status, in.ErrorType = Unused, "", Timeout, ""
+			in.Profile = &InitProfile{Hook: "node/1", Inside: "app.js > slow.js"}
 			e.Init(dst, in)
 		},
 		"unused": func(e *Encoder, dst ptrace.SpanSlice) {
@@ -318,10 +325,14 @@ func TestAttributes(t *testing.T) {
 		for key, value := range m.All() {
 			seen[key] = true
 			want, ok := types[key]
-			got := map[pcommon.ValueType]string{
+			names := map[pcommon.ValueType]string{
 				pcommon.ValueTypeStr: "string", pcommon.ValueTypeInt: "int", pcommon.ValueTypeDouble: "double",
-				pcommon.ValueTypeBool: "bool", pcommon.ValueTypeSlice: "int[]",
-			}[value.Type()]
+				pcommon.ValueTypeBool: "bool", pcommon.ValueTypeBytes: "bytes",
+			}
+			got := names[value.Type()]
+			if value.Type() == pcommon.ValueTypeSlice {
+				got = names[value.Slice().At(0).Type()] + "[]"
+			}
 			if !ok || got != want {
 				t.Errorf("%s is a %s, listed as %q", key, got, want)
 			}
