@@ -49,7 +49,8 @@ The extension sends one trace for each invocation. Its id is that of the X-Ray h
 | --- | --- | --- | --- |
 | the function's name | invocation | every invocation | SERVER span from the beginning of the wait to the end; carries the run, and when warm the report too |
 | init | init | every init | child of the invocation that waited for it, else a trace of its own |
-| extensions, runtime+function, restore, unattributed | part | cold starts | the parts of the init |
+| extensions, runtime+function, restore, unattributed | part | cold starts | the parts of the init; with a hook in the runtime, runtime and function apart |
+| a package and its version | part | cold starts with a hook | what the function loads: below function, or below the package that loads it |
 | run | run | cold starts | what the runtime did |
 | response latency, response duration, runtime overhead | part | cold starts | the parts of the run |
 | report | report | cold starts, and reports that come late | what the platform billed, and the log latency |
