@@ -306,23 +306,36 @@ func TestQueueIsBounded(t *testing.T) {
 		}
 		return e
 	}
+	evicted := 0
+	push := func(q *queue, e entry) {
+		for _, e := range q.push(e) {
+			evicted += e.spans.Len()
+		}
+	}
 	q := queue{maxSpans: 10, maxBytes: 1 << 20}
 	for i := range 8 {
-		q.push(entryOf(fmt.Sprint(i), 3))
+		push(&q, entryOf(fmt.Sprint(i), 3))
 	}
-	if q.spans != 9 || q.dropped != 15 || q.entries[0].spans.At(0).Name() != "5" {
-		t.Errorf("%d spans, %d dropped, oldest %s", q.spans, q.dropped, q.entries[0].spans.At(0).Name())
+	if q.spans != 9 || evicted != 15 || q.entries[0].spans.At(0).Name() != "5" {
+		t.Errorf("%d spans, %d evicted, oldest %s", q.spans, evicted, q.entries[0].spans.At(0).Name())
 	}
-	q.push(entryOf("too large", 11))
-	if q.spans != 0 || q.bytes != 0 || q.dropped != 35 {
-		t.Errorf("%d spans, %d bytes, %d dropped", q.spans, q.bytes, q.dropped)
+	push(&q, entryOf("too large", 11))
+	if q.spans != 0 || q.bytes != 0 || evicted != 35 {
+		t.Errorf("%d spans, %d bytes, %d evicted", q.spans, q.bytes, evicted)
 	}
-	q = queue{maxSpans: 100, maxBytes: 200}
+	q, evicted = queue{maxSpans: 100, maxBytes: 200}, 0
 	for range 10 {
-		q.push(entryOf(strings.Repeat("x", 50), 1))
+		push(&q, entryOf(strings.Repeat("x", 50), 1))
 	}
-	if q.bytes > 200 || q.spans+int(q.dropped) != 10 {
-		t.Errorf("%d spans, %d bytes, %d dropped", q.spans, q.bytes, q.dropped)
+	if q.bytes > 200 || q.spans+evicted != 10 {
+		t.Errorf("%d spans, %d bytes, %d evicted", q.spans, q.bytes, evicted)
+	}
+	// What goes, goes in one piece.
+	q = queue{maxSpans: 80, maxBytes: 1 << 20}
+	for i := range 81 {
+		if got := q.push(entryOf("x", 1)); len(got) != 0 && (i != 80 || len(got) != 11) {
+			t.Errorf("push %d drove out %d", i, len(got))
+		}
 	}
 	if got := q.take(2, 1<<20); len(got) != 2 {
 		t.Errorf("took %d", len(got))

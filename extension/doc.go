@@ -45,10 +45,30 @@
 //   - An export may be frozen half way. It is begun only while an invocation
 //     is believed to run, and one that a freeze has broken is made again. That
 //     is safe because span ids are derived from what they describe: a batch
-//     that arrives twice is recognised as such.
+//     that arrives twice is recognised as such. The time of a freeze does not
+//     count for its timeout (patience.go): the answer has often been there all
+//     along.
 //
-// This is the flush policy "next". A policy that waits after the run plugs in
-// at one place, [sender.due], and in the loop over next before it calls again.
+// # Flush policies
+//
+// What is above is the policy "next". The others wait after some of the runs
+// until the invocation itself has been sent (hold.go), for a budget that
+// policy.go decides about: "end" after each, "interval" after one per interval,
+// and "adaptive", the default, after cold starts and in sparse traffic, where
+// what waits for the next invocation waits long, while all that waiting is less
+// than 1 % of what is billed. The budget is 100 ms, and never within 100 ms of
+// the function's timeout. A backend that does not answer in time costs one
+// budget; then a breaker keeps anything from waiting for a minute, and after the
+// next miss for two, and so on. One that fails costs none until an export in
+// the background has succeeded again.
+//
+// # Nothing is lost in silence
+//
+// The queue, its memory, the attempts at a batch and their time have bounds.
+// What falls out of them, and what a shutdown cannot deliver, is written to the
+// function's log as docs/spool.md describes, within bounds of its own, and is
+// read back by thaw import. What is lost for good is counted on the next report
+// and on the shutdown's span.
 //
 // # Failing open
 //

@@ -33,7 +33,9 @@ type exporter struct {
 	header  http.Header
 	timeout time.Duration
 	http    *http.Client
+	gzip    bool
 	// zip is kept: a new one costs more memory than everything it compresses.
+	// It belongs to the sender.
 	zip *gzip.Writer
 	buf bytes.Buffer
 }
@@ -52,14 +54,14 @@ func newExporter(cfg *config) (*exporter, error) {
 	}
 	if cfg.gzip {
 		e.header["Content-Encoding"] = []string{"gzip"}
-		e.zip, _ = gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level exists
+		e.gzip = true
 	}
 	// net/http makes an unanswered POST again on a connection that was closed
 	// under it only if told that this is safe. An empty value is not sent.
 	e.header["Idempotency-Key"] = []string{}
 	transport := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: cfg.timeout}).DialContext,
+		DialContext:         new(net.Dialer).DialContext, // the attempt has a timeout
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 1,
 		IdleConnTimeout:     idleTimeout,
@@ -116,18 +118,20 @@ type outcome struct {
 	// rejected counts the spans that an acknowledgement left out.
 	rejected int64
 	message  string
+	// broken is whether we broke the attempt off ourselves.
+	broken bool
 	// size is what was sent.
 	size int64
 }
 
-// send makes one attempt.
-func (e *exporter) send(ctx context.Context, payload []byte) outcome {
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+// errPanicked is for an attempt that ended in a defect of ours.
+var errPanicked = errors.New("a defect in thaw")
+
+// send makes one attempt. It is done by a goroutine of its own and touches
+// nothing of the exporter that others change.
+func (e *exporter) send(parent context.Context, body []byte) outcome {
+	ctx, cancel := withPatience(parent, e.timeout)
 	defer cancel()
-	body, err := e.compress(payload)
-	if err != nil {
-		return outcome{err: fmt.Errorf("compress: %w", err)}
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
 	if err != nil {
 		return outcome{err: fmt.Errorf("make the request: %w", withoutURL(err))}
@@ -137,19 +141,42 @@ func (e *exporter) send(ctx context.Context, payload []byte) outcome {
 	}
 	res, err := e.http.Do(req)
 	if err != nil {
-		return outcome{err: withoutURL(err), retry: true}
+		return outcome{err: e.explain(ctx, withoutURL(err)), retry: true, broken: parent.Err() != nil}
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxExportAnswer))
 	if err != nil && res.StatusCode/100 == 2 {
-		return outcome{err: fmt.Errorf("read the answer: %w", err), retry: true}
+		return outcome{err: fmt.Errorf("read the answer: %w", e.explain(ctx, err)), retry: true, broken: parent.Err() != nil}
 	}
 	return judge(res, answer, int64(len(body)))
 }
 
+func (e *exporter) explain(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v", e.timeout)
+	}
+	return err
+}
+
+// body returns a batch as it is sent.
+func (e *exporter) body(b *batch) ([]byte, error) {
+	if !e.gzip {
+		return b.payload, nil
+	}
+	return e.compressed(b)
+}
+
+// compressed returns a batch under gzip.
+func (e *exporter) compressed(b *batch) (out []byte, err error) {
+	if b.encoded == nil {
+		b.encoded, err = e.compress(b.payload)
+	}
+	return b.encoded, err
+}
+
 func (e *exporter) compress(payload []byte) ([]byte, error) {
 	if e.zip == nil {
-		return payload, nil
+		e.zip, _ = gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level exists
 	}
 	e.buf.Reset()
 	e.zip.Reset(&e.buf)

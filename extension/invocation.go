@@ -106,6 +106,7 @@ func (m *machine) runtimeDone(at time.Time, rec *lambdaapi.RuntimeDone) {
 	if duration == 0 {
 		return // it could not be read
 	}
+	m.clock.ran(at, duration)
 	inv.Run = &lifecycle.Run{Duration: duration, ProducedBytes: max(rec.Metrics.ProducedBytes, 0)}
 	inv.Run.Parts = runParts(inv.Start, rec.Spans)
 }
@@ -151,6 +152,7 @@ func (m *machine) report(at time.Time, rec *lambdaapi.Report) {
 	if m.env.MemoryMB == 0 {
 		m.env.MemoryMB = max(rec.Metrics.MemorySizeMB, 0)
 	}
+	m.clock.billed += time.Duration(max(rec.Metrics.BilledDurationMs, 0)) * time.Millisecond
 	overhead, _ := spanDuration(rec.Spans, lambdaapi.SpanExtensionOverhead)
 	inv.Report = &lifecycle.Report{
 		Received:          true,
@@ -322,9 +324,9 @@ func (m *machine) close(inv *invocation) {
 func (m *machine) complete(inv *invocation) {
 	inv.Report.Logs = inv.lines.summary
 	inv.Report.Logs.Export = m.exported
-	inv.Report.DroppedByPlatform = m.dropped
 	inv.Report.Usage = inv.usageOf()
-	m.exported, m.dropped = lifecycle.Latency{}, 0
+	inv.Report.DroppedByPlatform, inv.Report.Loss = m.dropped, m.lost
+	m.exported, m.dropped, m.lost = lifecycle.Latency{}, 0, lifecycle.Loss{}
 	if m.current == inv {
 		m.current = nil // lines that still come are the next one's
 	}

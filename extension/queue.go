@@ -14,7 +14,6 @@ type queue struct {
 	entries []entry
 	spans   int
 	bytes   int
-	dropped int64 // spans
 }
 
 // entry is an item as spans.
@@ -25,7 +24,12 @@ type entry struct {
 	ended time.Time
 }
 
-func (q *queue) push(e entry) {
+// evictShare is the part of a full queue that is driven out at a time: what
+// goes to the log goes there in one piece, which is smaller than its parts.
+const evictShare = 8
+
+// push adds an entry, and returns what it drove out.
+func (q *queue) push(e entry) (evicted []entry) {
 	var sizer ptrace.ProtoMarshaler
 	for _, span := range e.spans.All() {
 		e.bytes += sizer.SpanSize(span)
@@ -33,9 +37,13 @@ func (q *queue) push(e entry) {
 	q.entries = append(q.entries, e)
 	q.spans += e.spans.Len()
 	q.bytes += e.bytes
-	for len(q.entries) > 0 && (q.spans > q.maxSpans || q.bytes > q.maxBytes) {
-		q.dropped += int64(q.pop().spans.Len())
+	if q.spans <= q.maxSpans && q.bytes <= q.maxBytes {
+		return nil
 	}
+	for len(q.entries) > 0 && (q.spans > q.maxSpans-q.maxSpans/evictShare || q.bytes > q.maxBytes-q.maxBytes/evictShare) {
+		evicted = append(evicted, q.pop())
+	}
+	return evicted
 }
 
 func (q *queue) pop() entry {

@@ -31,6 +31,13 @@ type recorder struct {
 	account lifecycle.Account // what the sender knows
 	invokes int64
 	broken  bool
+	// spill is what the queue had no room for.
+	spill queue
+	// flying is whether the sender has a batch in its hands, failing whether
+	// the last attempt to send one has failed.
+	flying, failing bool
+	// released is whether everything is to be sent at once.
+	released bool
 }
 
 func newRecorder(log zerolog.Logger) *recorder {
@@ -108,7 +115,22 @@ func (r *recorder) collect() {
 		case it.shutdown != nil:
 			r.encoder.Shutdown(spans, it.shutdown)
 		}
-		r.queue.push(entry{spans: spans, lines: it.lines, ended: it.ended})
+		for _, e := range r.queue.push(entry{spans: spans, lines: it.lines, ended: it.ended}) {
+			for _, lost := range r.spill.push(e) { // the sender is held up
+				r.lost(int64(lost.spans.Len()), false)
+			}
+		}
+	}
+}
+
+// lost accounts for spans that are given up, or are in the log.
+func (r *recorder) lost(spans int64, spooled bool) {
+	if spooled {
+		r.account.SpansSpooled += spans
+		r.machine.lost.Spooled += spans
+	} else {
+		r.account.SpansDropped += spans
+		r.machine.lost.Dropped += spans
 	}
 }
 
@@ -156,9 +178,7 @@ func (r *recorder) finish(reason string) {
 func (r *recorder) shutdown(start time.Time, reason string) {
 	cpu, rss := cpuTime(), maxRSS()
 	r.do(func(at time.Time) {
-		account := r.account
-		account.SpansDropped += r.queue.dropped
-		r.machine.shutdown(start, at, reason, account, cpu, rss)
+		r.machine.shutdown(start, at, reason, r.account, cpu, rss)
 	})
 }
 
@@ -170,16 +190,17 @@ func (r *recorder) outstanding() bool {
 
 // view is what the sender decides by.
 type view struct {
-	running bool
-	invokes int64
-	spans   int
-	oldest  time.Time // end of the oldest thing in the queue
+	running  bool
+	released bool
+	invokes  int64
+	spans    int
+	oldest   time.Time // end of the oldest thing in the queue
 }
 
 func (r *recorder) view() view {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v := view{running: r.machine.running(), invokes: r.invokes, spans: r.queue.spans}
+	v := view{running: r.machine.running(), released: r.released, invokes: r.invokes, spans: r.queue.spans}
 	if v.spans > 0 {
 		v.oldest = r.queue.entries[0].ended
 	}
@@ -191,13 +212,28 @@ type batch struct {
 	payload []byte // OTLP protobuf
 	spans   int64
 	lines   []arrivals
+	// encoded is the payload as it is sent, once it has been.
+	encoded []byte
 }
 
 // next takes a batch from the queue, nil if that is empty.
 func (r *recorder) next() *batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	entries := r.queue.take(maxBatchSpans, maxBatchBytes)
+	b := r.marshal(r.queue.take(maxBatchSpans, maxBatchBytes))
+	r.flying = b != nil
+	return b
+}
+
+// evicted takes a batch of what the queue had no room for, nil if there is
+// nothing.
+func (r *recorder) evicted() *batch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.marshal(r.spill.take(maxBatchSpans, maxBatchBytes))
+}
+
+func (r *recorder) marshal(entries []entry) *batch {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -212,7 +248,7 @@ func (r *recorder) next() *batch {
 	var marshaler ptrace.ProtoMarshaler
 	payload, err := marshaler.MarshalTraces(traces)
 	if err != nil { // it has no way to fail
-		r.account.SpansDropped += b.spans
+		r.lost(b.spans, false)
 		return nil
 	}
 	b.payload = payload
@@ -227,33 +263,39 @@ const (
 
 // sent records that a backend acknowledged a batch, but for what it rejected.
 func (r *recorder) sent(b *batch, rejected, size int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rejected = min(max(rejected, 0), b.spans)
-	r.account.SpansExported += b.spans - rejected
-	r.account.SpansDropped += rejected
-	r.account.BytesExported += size
-	r.machine.acknowledged(r.now(), b.lines)
+	r.do(func(at time.Time) {
+		r.flying, r.failing = false, false
+		rejected = min(max(rejected, 0), b.spans)
+		r.account.SpansExported += b.spans - rejected
+		r.account.BytesExported += size
+		r.lost(rejected, false)
+		r.machine.acknowledged(at, b.lines)
+	})
 }
 
-// refused records that a batch was given up.
-func (r *recorder) refused(b *batch) {
+// gaveUp records that a batch will not be sent, and whether it is in the log.
+func (r *recorder) gaveUp(b *batch, spooled bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.account.SpansDropped += b.spans
+	r.flying = false
+	r.lost(b.spans, spooled)
 }
 
-func (r *recorder) exportFailed() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.account.ExportFailures++
+// exportFailed counts an attempt that failed. Trouble is whether that says
+// something about the backend.
+func (r *recorder) exportFailed(trouble bool) {
+	r.do(func(time.Time) {
+		r.account.ExportFailures++
+		r.failing = r.failing || trouble
+	})
 }
 
-// undelivered counts the spans that were dropped or never left.
-func (r *recorder) undelivered() int64 {
+// undelivered counts the spans that no backend has, and of those what is not in
+// the log either.
+func (r *recorder) undelivered() (all, lost int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.account.SpansDropped + r.queue.dropped + int64(r.queue.spans)
+	return r.account.SpansDropped + r.account.SpansSpooled, r.account.SpansDropped
 }
 
 func logPanic(log zerolog.Logger, doing string, p any) {

@@ -68,6 +68,7 @@ type life struct {
 	exporter *exporter
 	sender   *sender
 	profiler *profiler
+	flusher  flusher
 	wait     time.Duration
 
 	interrupt context.CancelFunc // breaks off an attempt of the sender
@@ -163,6 +164,7 @@ func (l *life) newRecorder(cfg *config, function lambdaapi.RegisterResponse, reg
 	if !cfg.usageOff {
 		r.meter = newMeter(env)
 	}
+	r.spill = r.queue
 	r.machine = machine{
 		env: lifecycle.Environment{
 			Function: lifecycle.Function{
@@ -255,7 +257,11 @@ func (l *life) startSender(cfg *config) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.interrupt = cancel
 	l.stopping, l.sent = make(chan struct{}), make(chan struct{})
-	l.sender = &sender{log: l.log, rec: l.recorder, exporter: l.exporter, delay: cfg.batchDelay}
+	l.flusher = flusher{policy: cfg.flush, interval: cfg.flushInterval, last: l.process.Started}
+	l.sender = &sender{
+		log: l.log, rec: l.recorder, exporter: l.exporter, delay: cfg.batchDelay,
+		spool: &spooler{out: l.process.Stdout, max: cfg.spoolBytes},
+	}
 	go func() {
 		defer close(l.sent)
 		defer func() {
@@ -306,6 +312,7 @@ func (l *life) loop(ctx context.Context) {
 		case err == nil && strings.EqualFold(ev.EventType, lambdaapi.EventInvoke):
 			if l.recorder != nil {
 				l.recorder.invoke(ev)
+				l.hold(ev)
 			}
 			pause = nextPauseMin
 			continue
@@ -331,6 +338,14 @@ const (
 	shutdownMargin = 300 * time.Millisecond
 	// shutdownMin is for a deadline that is almost over, or a clock that is off.
 	shutdownMin = 100 * time.Millisecond
+	// resetBudget is for a shutdown that a caller waits for: after a crash or a
+	// timeout the environment begins anew.
+	resetBudget = 500 * time.Millisecond
+	// troubleBudget is for a backend that did not take the last batch either.
+	// What is left goes to the log.
+	troubleBudget = 100 * time.Millisecond
+	// accountBudget is what is kept for the account of it all.
+	accountBudget = 200 * time.Millisecond
 )
 
 // shutdown waits for the last report, if one is still to come, and sends what
@@ -346,11 +361,8 @@ func (l *life) shutdown(ev lambdaapi.NextEvent) {
 	}()
 	start := time.Now()
 	l.recorder.thaw()
-	end := start.Add(shutdownBudget)
-	if deadline := time.UnixMilli(ev.DeadlineMs).Add(-shutdownMargin); ev.DeadlineMs > 0 && deadline.Before(end) {
-		end = deadline
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), max(end.Sub(start), shutdownMin))
+	end := start.Add(shutdownTime(start, ev))
+	ctx, cancel := context.WithDeadline(context.Background(), end)
 	defer cancel()
 
 	// An attempt in flight, which may hang since before the last freeze, has as
@@ -366,12 +378,35 @@ func (l *life) shutdown(ev lambdaapi.NextEvent) {
 	}
 
 	l.recorder.finish(ev.ShutdownReason)
-	l.sender.finish(ctx)
+	l.finish(end.Add(-accountBudget))
 	l.recorder.shutdown(start, ev.ShutdownReason)
-	l.sender.finish(ctx)
-	if lost := l.recorder.undelivered() + l.sender.left(); lost > 0 {
-		l.log.Warn().Int64("spans", lost).Msg("spans were not delivered")
+	l.finish(end)
+	l.sender.spool.end()
+	if all, lost := l.recorder.undelivered(); all > 0 {
+		l.log.Warn().Int64("spans", all).Int64("in_the_log", all-lost).Msg("spans were not delivered; `thaw import` reads those in the log")
 	}
+}
+
+// shutdownTime is how long a shutdown may take.
+func shutdownTime(now time.Time, ev lambdaapi.NextEvent) time.Duration {
+	budget := shutdownBudget
+	if !strings.EqualFold(ev.ShutdownReason, "spindown") {
+		budget = resetBudget
+	}
+	if ev.DeadlineMs > 0 {
+		budget = min(budget, time.UnixMilli(ev.DeadlineMs).Add(-shutdownMargin).Sub(now))
+	}
+	return max(budget, shutdownMin)
+}
+
+// finish sends until then at most.
+func (l *life) finish(until time.Time) {
+	if trouble := time.Now().Add(troubleBudget); l.recorder.inTrouble() && trouble.Before(until) {
+		until = trouble
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	defer cancel()
+	l.sender.finish(ctx)
 }
 
 // awaitReport waits until no report is outstanding, for as long as the settings
@@ -398,6 +433,9 @@ func (l *life) stop() {
 			close(l.stopping)
 		}
 		<-l.sent
+		if l.sender.flight != nil {
+			<-l.sender.flight
+		}
 	}
 	if l.profiler != nil {
 		<-l.read

@@ -45,14 +45,16 @@ type config struct {
 	internal   bool
 	xrayParent bool
 
-	usageOff     bool
-	batchDelay   time.Duration
-	queueSpans   int
-	queueBytes   int
-	shutdownWait time.Duration
-
-	profileOff bool
-	treeBytes  int
+	profileOff    bool
+	treeBytes     int
+	usageOff      bool
+	flush         policy
+	flushInterval time.Duration
+	batchDelay    time.Duration
+	queueSpans    int
+	queueBytes    int
+	shutdownWait  time.Duration
+	spoolBytes    int
 }
 
 // setting is a Setting with the one place that reads it. The error of set says
@@ -86,12 +88,14 @@ func settings() []setting {
 		{Setting{"THAW_SPAN_KIND", "server", "kind of the invocation's span: server, or internal where an SDK in the function sends a SERVER span too"}, setChoice("server", "internal", func(c *config) *bool { return &c.internal })},
 		{Setting{"THAW_TRACE_PARENT", "none", "xray: sampled invocations become children of the X-Ray segment; only for backends that have X-Ray's spans"}, setChoice("none", "xray", func(c *config) *bool { return &c.xrayParent })},
 		{Setting{"THAW_USAGE", "on", "off: what the processes of the function use in an invocation (CPU time, run delay, memory, network) is not measured"}, setChoice("on", "off", func(c *config) *bool { return &c.usageOff })},
-		{Setting{"THAW_FLUSH", "next", "when telemetry is sent: next, while the next invocation runs, or at the shutdown"}, setFlush},
+		{Setting{"THAW_FLUSH", "adaptive", "when telemetry is sent. It always goes out while an invocation runs, and at the shutdown. next: only then. end: every invocation waits after its run, 100 ms at most, until it has been sent itself, which is billed. interval: one invocation per THAW_FLUSH_INTERVAL does. adaptive: the first one and those of sparse traffic do, while all that waiting is less than 1 % of the billed time"}, setFlush},
+		{Setting{"THAW_FLUSH_INTERVAL", "10s", "for THAW_FLUSH=interval, 1s to 1h"}, setDuration(time.Second, time.Hour, func(c *config) *time.Duration { return &c.flushInterval })},
 		{Setting{"THAW_BATCH_DELAY", "1s", "how old the oldest invocation is when a batch is sent: busy functions send once per delay, 0 sends at once. At most 1m"}, setDuration(0, time.Minute, func(c *config) *time.Duration { return &c.batchDelay })},
-		{Setting{"THAW_QUEUE_SPANS", "2048", "spans that may wait to be sent, 64 to 65536; beyond that the oldest are dropped and counted"}, setInt(64, 65536, func(c *config) *int { return &c.queueSpans })},
+		{Setting{"THAW_QUEUE_SPANS", "2048", "spans that may wait to be sent, 64 to 65536; beyond that the oldest go to the log, see THAW_SPOOL_BYTES"}, setInt(64, 65536, func(c *config) *int { return &c.queueSpans })},
 		{Setting{"THAW_QUEUE_BYTES", "1048576", "their size in bytes, 65536 to 67108864"}, setInt(64<<10, 64<<20, func(c *config) *int { return &c.queueBytes })},
 		{Setting{"THAW_PROFILE", "on", "whether hooks in the runtime profile the init and the extension reads what they wrote: on, off, or deep for what costs more"}, setProfile},
 		{Setting{"THAW_PROFILE_TREE", "49152", "bytes that the whole profile of an init may have, compressed, 0 to 131072; beyond that its smallest modules are drawn together. 0: only times of packages are sent"}, setTreeBytes},
+		{Setting{"THAW_SPOOL_BYTES", "1048576", "what may be written to the function's log, for `thaw import`, in one life of an environment, of what a full queue or a dead backend would lose: bytes, 0 for nothing, at most 67108864"}, setInt(0, 64<<20, func(c *config) *int { return &c.spoolBytes })},
 		{Setting{"THAW_SHUTDOWN_WAIT", "300ms", "how long a shutdown waits for the last report of the platform, at most 1s"}, setDuration(0, time.Second, func(c *config) *time.Duration { return &c.shutdownWait })},
 	}
 }
@@ -288,13 +292,6 @@ func setChoice(off, on string, field func(*config) *bool) func(*config, string) 
 		*field(c) = value == on
 		return nil
 	}
-}
-
-func setFlush(_ *config, value string) error {
-	if value != "next" {
-		return errors.New("not next, which is used: this version has no other policy")
-	}
-	return nil
 }
 
 func setString(field func(*config) *string) func(*config, string) error {

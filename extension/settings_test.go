@@ -17,7 +17,7 @@ func TestSettingsDefaults(t *testing.T) {
 	}
 	if cfg.endpoint != nil || cfg.disabled || !cfg.gzip || cfg.timeout != 10*time.Second || cfg.logLevel != zerolog.InfoLevel ||
 		cfg.internal || cfg.xrayParent || cfg.batchDelay != time.Second || cfg.queueSpans != 2048 || cfg.queueBytes != 1<<20 ||
-		cfg.shutdownWait != 300*time.Millisecond {
+		cfg.shutdownWait != 300*time.Millisecond || cfg.flush != flushAdaptive || cfg.flushInterval != 10*time.Second || cfg.spoolBytes != 1<<20 {
 		t.Errorf("config %+v", cfg)
 	}
 }
@@ -69,6 +69,8 @@ func TestSettings(t *testing.T) {
 	f("THAW_DISABLED=1\nOTEL_SDK_DISABLED=false", func(c config) bool { return c.disabled })
 	f("THAW_LOG_LEVEL=off", func(c config) bool { return c.logLevel == zerolog.Disabled })
 	f("THAW_SPAN_KIND=internal\nTHAW_TRACE_PARENT=xray", func(c config) bool { return c.internal && c.xrayParent })
+	f("THAW_FLUSH=interval\nTHAW_FLUSH_INTERVAL=1m", func(c config) bool { return c.flush == flushInterval && c.flushInterval == time.Minute })
+	f("THAW_FLUSH=end\nTHAW_SPOOL_BYTES=0", func(c config) bool { return c.flush == flushEnd && c.spoolBytes == 0 })
 	f("THAW_BATCH_DELAY=0", func(c config) bool { return c.batchDelay == 0 })
 	f("THAW_SPAN_KIND=internal\nTHAW_SPAN_KIND=server", func(c config) bool { return !c.internal })
 }
@@ -84,7 +86,7 @@ func TestBadSettings(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json", "OTEL_RESOURCE_ATTRIBUTES=secret",
 		"OTEL_RESOURCE_ATTRIBUTES=a=%ff%fe", "OTEL_RESOURCE_ATTRIBUTES=a=" + strings.Repeat("secret", 300),
 		"OTEL_RESOURCE_ATTRIBUTES=" + manyPairs(100), "THAW_DISABLED=secret",
-		"THAW_LOG_LEVEL=secret", "THAW_SPAN_KIND=secret", "THAW_TRACE_PARENT=w3c", "THAW_FLUSH=adaptive", "THAW_BATCH_DELAY=5",
+		"THAW_LOG_LEVEL=secret", "THAW_SPAN_KIND=secret", "THAW_TRACE_PARENT=w3c", "THAW_FLUSH=secret", "THAW_FLUSH_INTERVAL=1ms", "THAW_SPOOL_BYTES=-1", "THAW_BATCH_DELAY=5",
 		"THAW_BATCH_DELAY=2h", "THAW_QUEUE_SPANS=1", "THAW_QUEUE_BYTES=secret", "THAW_SHUTDOWN_WAIT=3s",
 	} {
 		cfg, problems := readConfig([]string{setting})

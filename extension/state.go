@@ -77,8 +77,11 @@ type machine struct {
 	// early are the log lines that no invocation can be charged with yet.
 	early   lineCounter
 	dropped int64 // by the platform, since the last report
-	// exported are latencies of exports, waiting for a report to travel with.
+	// exported are latencies of exports, waiting for a report to travel with,
+	// as are the losses.
 	exported lifecycle.Latency
+	lost     lifecycle.Loss
+	clock    clock
 
 	// look asks for a copy of what the hooks have written so far, wanted for the
 	// profiles of all inits.

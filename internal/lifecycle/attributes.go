@@ -162,6 +162,7 @@ func Attributes() []Attribute {
 		{AttrLogBytes, "invocation, report", "int", "By", "their size"},
 		{AttrLogFrozen, "invocation, report", "int", "{line}", "lines that a freeze kept from arriving"},
 	}
+	list = append(list, lossAttributes()...)
 	list = append(list, latency(attrLogArrival, "from the time of the record to its arrival at the extension")...)
 	list = append(list, latency(attrLogExport, "from arrival to the acknowledged export; those of the previous export")...)
 	list = append(list, usageAttributes()...)

@@ -217,6 +217,7 @@ func (d *decoder) report() *Report {
 		ExtensionOverhead: d.ms(AttrExtensionOverhead),
 		MaxMemoryUsedMB:   d.int(AttrMemoryUsed) >> 20,
 		DroppedByPlatform: d.int(AttrPlatformDropped),
+		Loss:              d.loss(),
 		Logs: LogSummary{
 			Lines:   d.int(AttrLogLines),
 			Bytes:   d.int(AttrLogBytes),
@@ -306,6 +307,7 @@ func (d *decoder) shutdown(start, end time.Time) *Shutdown {
 			EventsMalformed:   d.int(AttrMalformed),
 			SpansExported:     d.int(AttrExported),
 			SpansDropped:      d.int(AttrDropped),
+			SpansSpooled:      d.int(AttrSpooled),
 			BytesExported:     d.int(AttrExportedBytes),
 			ExportFailures:    d.int(AttrExportFailed),
 			DroppedByPlatform: d.int(AttrPlatformLost),

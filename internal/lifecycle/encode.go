@@ -209,6 +209,7 @@ func (e *Encoder) Shutdown(dst ptrace.SpanSlice, s *Shutdown) {
 	m.PutInt(AttrMalformed, s.Account.EventsMalformed)
 	m.PutInt(AttrExported, s.Account.SpansExported)
 	m.PutInt(AttrDropped, s.Account.SpansDropped)
+	m.PutInt(AttrSpooled, s.Account.SpansSpooled)
 	m.PutInt(AttrExportedBytes, s.Account.BytesExported)
 	m.PutInt(AttrExportFailed, s.Account.ExportFailures)
 	m.PutInt(AttrPlatformLost, s.Account.DroppedByPlatform)
@@ -304,6 +305,7 @@ func (r *Report) put(m pcommon.Map) {
 	if r.DroppedByPlatform > 0 {
 		m.PutInt(AttrPlatformDropped, r.DroppedByPlatform)
 	}
+	r.Loss.put(m)
 	m.PutInt(AttrLogLines, r.Logs.Lines)
 	if r.Logs.Lines > 0 {
 		m.PutInt(AttrLogBytes, r.Logs.Bytes)

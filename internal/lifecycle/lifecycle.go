@@ -246,6 +246,7 @@ type Report struct {
 	DroppedByPlatform int64
 	// Usage is what the function's processes used; nil if not measured.
 	Usage *Usage
+	Loss  Loss
 }
 
 // Invocation is one attempt at one request.
@@ -319,6 +320,7 @@ type Account struct {
 	EventsMalformed   int64
 	SpansExported     int64
 	SpansDropped      int64
+	SpansSpooled      int64
 	BytesExported     int64
 	ExportFailures    int64
 	DroppedByPlatform int64

@@ -52,7 +52,7 @@ func someRun(start time.Time) *Run {
 func someReport() *Report {
 	r := &Report{
 		Received: true, Duration: 71200 * time.Microsecond, Billed: 1915 * msec, ExtensionOverhead: 200 * time.Microsecond,
-		MaxMemoryUsedMB: 143, DroppedByPlatform: 3,
+		MaxMemoryUsedMB: 143, DroppedByPlatform: 3, Loss: Loss{Dropped: 2, Spooled: 5},
 	}
 	r.Logs = LogSummary{Lines: 3, Bytes: 120, Frozen: 1}
 	for _, d := range []time.Duration{31 * msec, 0, 3 * time.Second} {
@@ -83,7 +83,7 @@ func shutdown() *Shutdown {
 		Start: at(90000), Duration: 50 * msec, Reason: "spindown", Invocations: 12, Lifetime: 90 * time.Second,
 		CPU: 31 * msec, MaxRSS: 11 << 20,
 		Account: Account{
-			EventsReceived: 100, EventsMalformed: 1, SpansExported: 21, SpansDropped: 2, BytesExported: 4096, ExportFailures: 3,
+			EventsReceived: 100, EventsMalformed: 1, SpansExported: 21, SpansDropped: 2, SpansSpooled: 7, BytesExported: 4096, ExportFailures: 3,
 			DroppedByPlatform: 4, ReportsMissing: 1,
 		},
 	}
