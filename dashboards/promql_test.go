@@ -192,6 +192,7 @@ func ledger(t *testing.T) store {
 		metric.LabelQuantity:  {metric.QuantityWarmDuration, metric.QuantityBilled},
 		metric.LabelRuntime:   {"nodejs:22.v1"},
 		metric.LabelAlias:     {"live"},
+		metric.LabelIdle:      {"true", "false"},
 
 		metric.LabelCPUEnforced: {"false"},
 		metric.LabelCause:       {"first", "scale-out"},

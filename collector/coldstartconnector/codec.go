@@ -170,6 +170,7 @@ func codeReport(c codec, r *lifecycle.Report) {
 	codeInt(c, &r.Logs.Frozen)
 	codeLatency(c, &r.Logs.Arrival)
 	codeLatency(c, &r.Logs.Export)
+	codePointer(c, &r.Usage, codeUsage)
 }
 
 func codeLatency(c codec, l *lifecycle.Latency) {

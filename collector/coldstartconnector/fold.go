@@ -95,6 +95,7 @@ func (f fold) settle(inv *lifecycle.Invocation, r *lifecycle.Report) {
 		f.function.observe(memUsage, float64(r.MaxMemoryUsedMB<<20))
 		f.function.observe(extensionOverhead, r.ExtensionOverhead.Seconds())
 	}
+	f.usage(inv, r)
 	f.logs(&r.Logs)
 	if r.DroppedByPlatform > 0 {
 		f.function.add(platformDropped, float64(r.DroppedByPlatform))

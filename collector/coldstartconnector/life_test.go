@@ -65,7 +65,10 @@ func (l *life) next(d time.Duration) *lifecycle.Invocation {
 }
 
 func report(d time.Duration) *lifecycle.Report {
-	return &lifecycle.Report{Received: true, Duration: d, Billed: d.Round(time.Millisecond), ExtensionOverhead: 200 * time.Microsecond, MaxMemoryUsedMB: 100}
+	return &lifecycle.Report{
+		Received: true, Duration: d, Billed: d.Round(time.Millisecond), ExtensionOverhead: 200 * time.Microsecond, MaxMemoryUsedMB: 100,
+		Usage: &lifecycle.Usage{CPU: d / 4, RunDelay: d / 3, Busiest: d / 4, IdleGap: time.Second},
+	}
 }
 
 // warm adds a warm invocation with its report.

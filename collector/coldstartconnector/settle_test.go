@@ -403,7 +403,7 @@ func TestSettlingIsBounded(t *testing.T) {
 }
 
 // maxSeries is what one function in one version and size may cost the store.
-const maxSeries = 40
+const maxSeries = 42
 
 func TestSeriesOfAnOrdinaryFunction(t *testing.T) {
 	tds := script(t, `

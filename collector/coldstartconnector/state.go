@@ -44,6 +44,9 @@ const (
 	environmentIdle
 	environmentInvocations
 	late
+	cpuUsage
+	fullSpeed
+	implausibleCPU
 	heartbeat
 	duplicates
 	rejected
@@ -82,6 +85,9 @@ var families = [...]metric.Definition{
 	environmentIdle:        metric.EnvironmentIdle,
 	environmentInvocations: metric.EnvironmentInvocations,
 	late:                   metric.Late,
+	cpuUsage:               metric.CPUUsage,
+	fullSpeed:              metric.FullSpeedDuration,
+	implausibleCPU:         metric.ImplausibleCPU,
 
 	heartbeat:  metric.Heartbeat,
 	duplicates: metric.Duplicates,

@@ -338,8 +338,8 @@ func TestSeriesPerFunction(t *testing.T) {
 	s.apply(decodeTraces(t, noon, l.cut()))
 	got := len(s.functions[0].series)
 	t.Logf("%d series", got)
-	if got > 40 {
-		t.Errorf("%d series, want at most 40", got)
+	if got > maxSeries {
+		t.Errorf("%d series, want at most %d", got, maxSeries)
 		for _, s := range s.functions[0].series {
 			t.Log(families[s.key.family].Name, s.key.values)
 		}
