@@ -156,15 +156,15 @@ func (b *builder) function() *Function {
 	inits(f, all)
 	f.DurationMS = durations(all)
 	f.FirstInvokePenalty = b.penalty()
-	f.MemoryUsed = memoryUsed(all.memory)
-	f.LogLatencyMS = quantiles(all.logLatency[metric.StageArrival])
-	f.LogExportMS = quantiles(all.logLatency[metric.StageExport])
+	f.MemoryUsed = memoryUsed(all.memory, all.warmEffect())
+	f.LogLatencyMS = quantiles(all.logLatency[metric.StageArrival], all.lineEffect())
+	f.LogExportMS = quantiles(all.logLatency[metric.StageExport], all.lineEffect())
 	f.Logs = logs(all)
 	f.ReportsMissing = count(all.reportsMissing)
 	f.Overhead = Overhead{
-		ReadyMS:         quantiles(all.selfReady),
+		ReadyMS:         quantiles(all.selfReady, 1),
 		CPUSeconds:      rounded(all.selfCPU),
-		AllExtensionsMS: quantiles(all.overhead),
+		AllExtensionsMS: quantiles(all.overhead, all.warmEffect()),
 	}
 	b.curve(f)
 	b.cost(f)
@@ -211,7 +211,7 @@ func counts(f *Function, g *group) {
 }
 
 func inits(f *Function, g *group) {
-	f.InitMS = quantiles(g.init[string(lifecycle.PhaseInit)])
+	f.InitMS = quantiles(g.init[string(lifecycle.PhaseInit)], 1)
 	demands := map[string]float64{}
 	for id, n := range g.inits {
 		demands[id.demand] += n
@@ -258,11 +258,12 @@ func partOrder(part string) int {
 }
 
 func durations(g *group) StartDurations {
+	warm := g.duration[string(lifecycle.Warm)]
 	return StartDurations{
-		All:   quantiles(all(g.duration)),
-		Cold:  quantiles(g.duration[string(lifecycle.Cold)]),
-		First: quantiles(g.duration[string(lifecycle.First)]),
-		Warm:  quantiles(g.duration[string(lifecycle.Warm)]),
+		All:   quantiles(all(g.duration), g.warmEffect()),
+		Cold:  quantiles(g.duration[string(lifecycle.Cold)], 1),
+		First: quantiles(g.duration[string(lifecycle.First)], 1),
+		Warm:  quantiles(warm, g.warmEffect()).meanOf(g.quantity(metric.QuantityWarmDuration, warm)),
 	}
 }
 
@@ -298,32 +299,67 @@ func logs(g *group) Logs {
 }
 
 // quantiles turns a histogram of seconds into milliseconds, as far as its
-// number of values allows.
-func quantiles(h stats.Histogram) Quantiles {
+// number of values allows. They are worth n/effect independent ones: 1 for what
+// happens once in an environment, as an init does.
+func quantiles(h stats.Histogram, effect float64) Quantiles {
 	q := Quantiles{Have: count(h.Count)}
 	if h.Count > 0 {
 		q.Mean = figure(1000 * h.Mean())
 	}
 	if h.Count >= stats.FloorP50 {
 		q.P50 = figure(1000 * h.Quantile(0.5))
+		q.P50Low, q.P50High = ends(h.CorrelatedQuantileInterval(0.5, effect), 1000)
 	}
 	if h.Count >= stats.FloorP95 {
 		q.P95 = figure(1000 * h.Quantile(0.95))
+		q.P95Low, q.P95High = ends(h.CorrelatedQuantileInterval(0.95, effect), 1000)
 	} else {
 		q.Need = stats.FloorP95
 	}
 	return q
 }
 
+// meanOf adds the interval of the mean from its clusters.
+func (q Quantiles) meanOf(c stats.Clusters) Quantiles {
+	if e := estimate(c, 1000, 0); e.Low != nil {
+		q.MeanLow, q.MeanHigh = e.Low, e.High
+	}
+	return q
+}
+
+// ends returns the ends of an interval, where it has them.
+func ends(in stats.Interval, factor float64) (low, high *float64) {
+	if in.Low > 0 {
+		low = figure(factor * in.Low)
+	}
+	if !math.IsInf(in.High, 1) {
+		high = figure(factor * in.High)
+	}
+	return low, high
+}
+
+// warmEffect is the design effect of warm durations, which is taken for that of
+// whatever is recorded at each invocation.
+func (g *group) warmEffect() float64 {
+	warm := g.duration[string(lifecycle.Warm)]
+	return g.quantity(metric.QuantityWarmDuration, warm).DesignEffect(warm)
+}
+
+// lineEffect is that of log lines: those of an invocation come together.
+func (g *group) lineEffect() float64 {
+	return g.warmEffect() * max(1, total(g.logLines)/max(1, total(g.invocations)))
+}
+
 const bytesPerMB = 1 << 20
 
-func memoryUsed(h stats.Histogram) MemoryUsed {
+func memoryUsed(h stats.Histogram, effect float64) MemoryUsed {
 	m := MemoryUsed{Have: count(h.Count)}
 	if h.Count > 0 {
 		m.Max = figure(h.Max() / bytesPerMB)
 	}
 	if h.Count >= stats.FloorP99 {
 		m.P99 = figure(h.Quantile(0.99) / bytesPerMB)
+		m.P99Low, m.P99High = ends(h.CorrelatedQuantileInterval(0.99, effect), 1.0/bytesPerMB)
 	} else {
 		m.Need = stats.FloorP99
 	}

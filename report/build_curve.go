@@ -62,10 +62,10 @@ func (b *builder) point(size sizeID, g *group) CurvePoint {
 		ColdStarts:     count(g.coldStarts),
 		Errors:         count(total(g.errors)),
 		Timeouts:       count(g.timeouts),
-		DurationMS:     quantiles(all(g.duration)),
-		WarmDurationMS: quantiles(warm),
-		InitMS:         quantiles(g.init[string(lifecycle.PhaseInit)]),
-		MemoryUsed:     memoryUsed(g.memory),
+		DurationMS:     quantiles(all(g.duration), g.warmEffect()),
+		WarmDurationMS: quantiles(warm, g.warmEffect()).meanOf(g.quantity(metric.QuantityWarmDuration, warm)),
+		InitMS:         quantiles(g.init[string(lifecycle.PhaseInit)], 1),
+		MemoryUsed:     memoryUsed(g.memory, g.warmEffect()),
 		Basis:          string(lifecycle.Measured),
 		CPUEnforced:    !b.cpuUnenforced,
 	}
@@ -118,8 +118,7 @@ func (b *builder) price(arch string) (pricing.Price, error) {
 // cost adds up what the invocations of all sizes cost. Sizes are independent,
 // so their variances add up.
 func (b *builder) cost(f *Function) {
-	var usd, variance, k, n float64
-	least := math.Inf(1)
+	var usd, variance, freedom, clusters, n float64
 	for i := range f.MemoryCurve {
 		p := &f.MemoryCurve[i]
 		c := p.clusters
@@ -133,24 +132,31 @@ func (b *builder) cost(f *Function) {
 		perSecond := c.price.PerGBSecond * float64(p.MemoryMB) / 1024
 		usd += float64(p.Invocations)*c.price.PerRequest + perSecond*c.billed.S
 		n += float64(p.Invocations)
-		k += c.billed.K
-		least = min(least, c.billed.K)
 		// The variance of the sum is that of the mean times N².
-		variance += perSecond * perSecond * c.billed.Variance() * c.billed.N * c.billed.N
+		v := perSecond * perSecond * c.billed.Variance() * c.billed.N * c.billed.N
+		variance += v
+		clusters += c.billed.Effective()
+		freedom += v * v / (c.billed.Effective() - 1)
 	}
 	f.BilledGBSeconds = rounded(f.BilledGBSeconds)
 	if n == 0 {
 		return
 	}
-	f.CostUSD = costEstimate(usd, variance, k, least, 1)
-	f.CostPerMillionUSD = costEstimate(usd, variance, k, least, 1e6/n)
+	// Welch's and Satterthwaite's number of clusters that the sum stands on.
+	k := clusters
+	if variance > 0 {
+		k = variance*variance/freedom + 1
+	}
+	f.CostUSD = costEstimate(usd, variance, k, 1)
+	f.CostPerMillionUSD = costEstimate(usd, variance, k, 1e6/n)
 }
 
-// costEstimate has an interval when the size with the fewest environment-hours
-// has enough of them.
-func costEstimate(usd, variance, k, least float64, factor float64) Estimate {
-	e := Estimate{Value: figure(usd * factor), Have: count(least)}
-	if least < stats.FloorClusters {
+func costEstimate(usd, variance, k, factor float64) Estimate {
+	e := Estimate{Value: figure(usd * factor)}
+	if !math.IsNaN(k) {
+		e.Have = int64(k)
+	}
+	if !(k >= stats.FloorClusters) {
 		e.Need = stats.FloorClusters
 		return e
 	}

@@ -241,8 +241,9 @@ func TestFindingsOfCurves(t *testing.T) {
 // A price must never be guessed.
 func TestUnknownRegionHasNoCost(t *testing.T) {
 	s := newStore(t)
-	one := sweep("here", waits, 512)[0]
+	one := simulate("here", "1", 512)
 	one.region = "local"
+	one.run(rand.New(rand.NewPCG(1, 4)), waits, 50, 5)
 	s.write("a", minutes(1))
 	s.write("a", minutes(59), one)
 	f := build(t, s, Options{Start: minutes(0), End: minutes(60)}).Functions[0]

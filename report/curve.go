@@ -95,7 +95,7 @@ func mainArchitecture(f *Function) string {
 func (p *CurvePoint) comparable() bool {
 	return p.CPUEnforced && p.clusters.price != nil &&
 		p.WarmDurationMS.Have >= stats.FloorCompare &&
-		p.clusters.warm.K >= stats.FloorClusters && p.clusters.billed.K >= stats.FloorClusters
+		p.clusters.warm.K >= stats.FloorCompareClusters && p.clusters.billed.K >= stats.FloorCompareClusters
 }
 
 // failing tells whether more than 1 % of the invocations surely fail.
@@ -244,7 +244,7 @@ func (v *curveView) obstacle() (reason string, have, need int64) {
 		return fmt.Sprintf("Only %d MB has been measured: what another size would do is not known.", v.measured[0].MemoryMB), 1, 2
 	case len(v.supported) < 2:
 		return fmt.Sprintf("Not enough data: %d of %d sizes have %d warm invocations in %d environment-hours, need 2.",
-			len(v.supported), len(v.measured), stats.FloorCompare, stats.FloorClusters), int64(len(v.supported)), 2
+			len(v.supported), len(v.measured), stats.FloorCompare, stats.FloorCompareClusters), int64(len(v.supported)), 2
 	case len(v.permitted) == 0:
 		return fmt.Sprintf("No measured size is left: the function uses up to %.0f MB, which has to be at most %.0f %% of its size, and must not fail.", v.usedMB, 100*maxUsed), 0, 0
 	case v.current != nil && !slices.Contains(v.supported, v.current):

@@ -149,12 +149,22 @@ type Rate struct {
 // Quantiles is a distribution in milliseconds. The mean is exact from the first
 // value on; a quantile is null below its floor. Have is the number of values,
 // Need the number that every null here waits for.
+//
+// Low and high are the ends of 95 % intervals, null where the data has no such
+// end: that of a mean below its floor of environment-hours, and where they are
+// not counted for the quantity; the upper one of a quantile near its floor.
 type Quantiles struct {
-	Mean *float64 `json:"mean"`
-	P50  *float64 `json:"p50"`
-	P95  *float64 `json:"p95"`
-	Have int64    `json:"have"`
-	Need int64    `json:"need"`
+	Mean     *float64 `json:"mean"`
+	MeanLow  *float64 `json:"mean_low"`
+	MeanHigh *float64 `json:"mean_high"`
+	P50      *float64 `json:"p50"`
+	P50Low   *float64 `json:"p50_low"`
+	P50High  *float64 `json:"p50_high"`
+	P95      *float64 `json:"p95"`
+	P95Low   *float64 `json:"p95_low"`
+	P95High  *float64 `json:"p95_high"`
+	Have     int64    `json:"have"`
+	Need     int64    `json:"need"`
 }
 
 // Estimate is a value with its 95 % interval over environment-hours. Low and
@@ -228,10 +238,12 @@ type CurvePoint struct {
 
 // MemoryUsed is the largest memory used by environments.
 type MemoryUsed struct {
-	P99  *float64 `json:"p99"`
-	Max  *float64 `json:"max"`
-	Have int64    `json:"have"`
-	Need int64    `json:"need"`
+	P99     *float64 `json:"p99"`
+	P99Low  *float64 `json:"p99_low"`
+	P99High *float64 `json:"p99_high"`
+	Max     *float64 `json:"max"`
+	Have    int64    `json:"have"`
+	Need    int64    `json:"need"`
 }
 
 // Logs is what became of log lines.

@@ -69,6 +69,9 @@ func unitOf(name string) string {
 		"_ms": "milliseconds", "_mb": "megabytes of 2^20 bytes", "_usd": "US dollars", "_usd_interval": "US dollars", "_gb_seconds": "GB-seconds",
 		"_seconds": "seconds", "_rate": "share from 0 to 1 with its Wilson 95 % interval",
 	} {
+		if strings.HasSuffix(name, "_low") || strings.HasSuffix(name, "_high") {
+			return "end of the 95 % interval; null where the data has none"
+		}
 		if strings.HasSuffix(name, suffix) && !(suffix == "_seconds" && strings.HasSuffix(name, "_gb_seconds")) {
 			return text
 		}

@@ -103,6 +103,31 @@ func UpperBound(i, scale int) float64 {
 // buckets.
 func (h Histogram) Mean() float64 { return h.Sum / h.Count }
 
+// Variance returns the variance of the values, each taken for the middle of its
+// bucket on the logarithmic scale: right to the square of half its width, 0.01 %
+// at scale 5.
+func (h Histogram) Variance() float64 {
+	var n, mean, m2 float64
+	// Weighted updating, which does not cancel (D. H. D. West, "Updating mean and
+	// variance estimates", CACM 22, 1979).
+	add := func(v, w float64) {
+		n += w
+		d := v - mean
+		mean += d * w / n
+		m2 += w * d * (v - mean)
+	}
+	if h.Zero > 0 {
+		add(0, h.Zero)
+	}
+	for _, i := range h.indexes() {
+		add(math.Exp2(math.Ldexp(float64(i)-0.5, -h.Scale)), h.Buckets[i])
+	}
+	if n <= 1 {
+		return 0
+	}
+	return m2 / (n - 1)
+}
+
 // Quantile returns the q quantile, interpolated within its bucket on the
 // logarithmic scale of the buckets, as Prometheus does for native histograms.
 // It is off by at most the width of the bucket: 2.2 % at scale 5.

@@ -10,12 +10,19 @@ import "math"
 //
 // A rank beyond the last value has no upper end: the interval then is infinite,
 // as it is for the 95th percentile of fewer than 59 values.
-func (h Histogram) QuantileInterval(q float64) Interval {
+func (h Histogram) QuantileInterval(q float64) Interval { return h.CorrelatedQuantileInterval(q, 1) }
+
+// CorrelatedQuantileInterval returns the same for values that are worth only
+// n/effect independent ones; see [Clusters.DesignEffect]. The number of values
+// below the quantile then varies by the root of the effect more (J. N. K. Rao and
+// A. J. Scott, "A simple method for the analysis of clustered binary data",
+// Biometrics 48, 1992).
+func (h Histogram) CorrelatedQuantileInterval(q, effect float64) Interval {
 	n := h.Count
 	if n <= 0 {
 		return Interval{0, math.Inf(1)}
 	}
-	half := z95 * math.Sqrt(n*q*(1-q))
+	half := z95 * math.Sqrt(n*q*(1-q)*max(1, effect))
 	low, high := math.Floor(n*q-half), math.Ceil(n*q+half)+1
 	in := Interval{0, math.Inf(1)}
 	if low >= 1 {
