@@ -17,7 +17,10 @@ import (
 
 // Words of the platform.
 const (
-	kindOnDemand = "on-demand"
+	kindOnDemand    = "on-demand"
+	kindProvisioned = "provisioned-concurrency"
+	kindSnapStart   = "snap-start"
+	kindManaged     = "lambda-managed-instances"
 
 	phaseInit   = "init"
 	phaseInvoke = "invoke" // an init that is run again inside an invocation
@@ -57,6 +60,7 @@ func (f *fault) Error() string { return f.errorType + ": " + f.message }
 type boot struct {
 	env   *environment
 	phase string
+	ahead bool // no invocation waits for its init
 	relay *relay
 	procs sync.WaitGroup // watchers and readers of processes
 
@@ -69,6 +73,8 @@ type boot struct {
 	fault         *fault
 	ending        bool // processes are expected to exit
 	inv           *invocation
+	queue         []*invocation          // managed instances: not taken yet
+	running       map[string]*invocation // managed instances: taken, by request
 }
 
 // runtimeState is the runtime process and its place in the Runtime API.
@@ -104,7 +110,7 @@ func (x *extension) wants(event string) bool {
 // newBoot prepares the processes of a boot, so that its init begins with
 // nothing but exec.
 func newBoot(env *environment, phase string) (*boot, error) {
-	b := &boot{env: env, phase: phase, changed: make(chan struct{}), relay: newRelay()}
+	b := &boot{env: env, phase: phase, changed: make(chan struct{}), relay: newRelay(), running: map[string]*invocation{}}
 	b.runtime.state = runtimeStarted
 	if err := b.prepareExtensions(); err != nil {
 		b.abandon()
@@ -178,7 +184,7 @@ func (b *boot) bringUp(ctx context.Context) error {
 	if err := b.startProcess(b.runtime.proc, b.runtimeExited); err != nil {
 		return b.fail(&fault{errorType: "Runtime.InvalidEntrypoint", message: err.Error()})
 	}
-	return b.await(ctx, func() bool { return b.runtime.state == runtimeReady && b.allReady() })
+	return b.await(ctx, func() bool { return b.runtimeReady() && b.allReady() })
 }
 
 func (b *boot) startExtension(x *extension) error {
@@ -307,6 +313,11 @@ func (b *boot) await(ctx context.Context, ready func() bool) error {
 }
 
 // The conditions below are called with the lock held.
+
+// runtimeReady: it waits for an invocation, or for the snapshot.
+func (b *boot) runtimeReady() bool {
+	return b.runtime.state == runtimeReady || b.runtime.state == runtimeRestoreReady
+}
 
 func (b *boot) allRegistered() bool {
 	for _, x := range b.extensions {

@@ -48,6 +48,26 @@
 // machine permits. Nothing fails because one is missing; but a measurement
 // that depends on it is worthless, so ask.
 //
+// # Kinds of environments
+//
+// On-demand environments are made by requests that find none free, or by
+// [Emulator.Preinitialize], as Lambda makes them of its own accord. Those of
+// provisioned concurrency are made when the function is added; what they cannot
+// serve goes to on-demand ones. On a managed instance one environment serves
+// several invocations at once (managed.go).
+//
+// SnapStart is emulated up to the snapshot itself: a process cannot be copied
+// here. A snapshot is an environment whose init has ended and that is frozen,
+// and a restore thaws it, once, under a new identity; so each environment has
+// had an init of its own, before and outside of any request. All that the
+// function and its extensions can see of a restore is there: the old times of
+// the init and what of it was not delivered yet, the new log stream, the events
+// and calls of a restore, other credentials. What is not: state that several
+// environments share because one init made it, and the time that it takes to
+// load memory, so a restore takes as long as its hooks.
+//
+// [Faults] make the Telemetry API fail in the ways that others do.
+//
 // Known differences: credentials are placeholders, the network is the host's,
 // asynchronous invocations are neither queued nor retried, and the time that the service
 // itself needs to place a request is absent. A request that finds no idle

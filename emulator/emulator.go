@@ -189,7 +189,7 @@ func (e *Emulator) beginClose() (idle []*environment, ok bool) {
 	}
 	e.closed = true
 	for _, f := range e.functions {
-		idle = append(idle, f.takeIdle()...)
+		idle = append(idle, f.takeAll()...)
 	}
 	return idle, true
 }

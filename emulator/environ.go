@@ -58,7 +58,23 @@ func (env *environment) extensionVariables() variables {
 	})
 	env.files.addTo(v)
 	env.addResourceAttributes(v)
+	env.addCredentials(v)
 	return v
+}
+
+// addCredentials says where a restored environment gets its credentials: those
+// of the time of the snapshot are over.
+func (env *environment) addCredentials(v variables) {
+	if env.kind != kindSnapStart {
+		return
+	}
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+		if v[name] == placeholder {
+			delete(v, name)
+		}
+	}
+	v["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://" + env.addr() + credentialsPath
+	v["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = env.token
 }
 
 // addResourceAttributes tells those who observe the function by OpenTelemetry
@@ -92,6 +108,13 @@ func (env *environment) runtimeVariables() variables {
 		"LAMBDA_TASK_ROOT":           env.files.task,
 		"LAMBDA_RUNTIME_DIR":         "/var/runtime",
 	})
+	switch env.kind {
+	case kindSnapStart: // whose log stream is not known before the restore
+		delete(v, "AWS_LAMBDA_LOG_GROUP_NAME")
+		delete(v, "AWS_LAMBDA_LOG_STREAM_NAME")
+	case kindManaged:
+		v["AWS_LAMBDA_MAX_CONCURRENCY"] = strconv.Itoa(f.ManagedConcurrency)
+	}
 	if f.Runtime != "" && !strings.HasPrefix(f.Runtime, "provided") {
 		v["AWS_EXECUTION_ENV"] = "AWS_Lambda_" + f.Runtime
 	}

@@ -18,7 +18,7 @@ import (
 type environment struct {
 	e   *Emulator
 	fn  *function
-	id  string // the name of its log stream
+	id  string // the name of its log stream; a restore gives it a new one, under mu
 	seq int    // its number among all of this emulator
 
 	kind string // of its first init
@@ -34,8 +34,11 @@ type environment struct {
 	inited    bool // the on-demand init was tried
 	throttled bool
 	frozen    bool
+	snapshot  bool   // it is one, and has to be restored before it can serve
+	token     string // for its credentials, SnapStart only
 
 	idleTimer *time.Timer // of an idle one; the Emulator's lock guards it
+	slots     slots       // on a managed instance
 
 	mu    sync.Mutex
 	boot  *boot       // nil between a reset and the next init
@@ -47,10 +50,12 @@ type environment struct {
 // lock is held.
 func (e *Emulator) newEnvironment(fn *function) *environment {
 	e.seq++
-	return &environment{
-		e: e, fn: fn, seq: e.seq, kind: kindOnDemand,
-		id: fmt.Sprintf("%s/[%s]%s", time.Now().UTC().Format("2006/01/02"), fn.Version, randomHex(16)),
-	}
+	return &environment{e: e, fn: fn, seq: e.seq, kind: fn.kind(), id: fn.newEnvironmentID(), token: credentialsToken()}
+}
+
+// newEnvironmentID is the name of a log stream.
+func (f *function) newEnvironmentID() string {
+	return fmt.Sprintf("%s/[%s]%s", time.Now().UTC().Format("2006/01/02"), f.Version, randomHex(16))
 }
 
 // open makes the environment's directory, limits and API.
@@ -133,7 +138,9 @@ func (env *environment) claimOOMKill() bool {
 // record writes to the ledger what happened here.
 func (env *environment) record(entry Entry) {
 	entry.Function, entry.Version, entry.MemoryMB = env.fn.Name, env.fn.Version, env.fn.MemoryMB
+	env.mu.Lock()
 	entry.Environment = env.id
+	env.mu.Unlock()
 	env.e.ledger.add(entry)
 }
 

@@ -106,6 +106,11 @@ func (b *boot) register(name string, events []string) (*extension, *refusal) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.extensionNamed(name)
+	if b.env.kind == kindManaged {
+		if refused := refuseEvents(events, x != nil && x.external()); refused != nil {
+			return nil, refused
+		}
+	}
 	switch {
 	case x == nil:
 		return b.registerInternal(name, events)

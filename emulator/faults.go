@@ -36,8 +36,12 @@ func (f Faults) refuseTelemetry(w http.ResponseWriter) bool {
 	return true
 }
 
-// schemas are the versions of the schema that f's environments accept.
+// schemas are the versions of the schema that f's environments accept: on
+// managed instances the newest alone.
 func (f *function) schemas() []string {
+	if f.ManagedConcurrency > 0 {
+		return schemas[len(schemas)-1:]
+	}
 	if f.Faults.TelemetrySchemas == nil {
 		return schemas
 	}

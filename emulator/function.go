@@ -61,6 +61,15 @@ type Function struct {
 	Architecture string
 	// MaxConcurrency is the reserved concurrency. Default 1000, the account's.
 	MaxConcurrency int
+	// ProvisionedConcurrency is how many environments are initialized in
+	// advance. Requests that find none of them free go to on-demand ones.
+	ProvisionedConcurrency int
+	// SnapStart makes every environment restore a snapshot that was made in
+	// advance; see the package comment for what that is here.
+	SnapStart bool
+	// ManagedConcurrency makes it run on a managed instance, which serves so
+	// many invocations at once in one environment. 0: it does not.
+	ManagedConcurrency int
 	// Faults are for tests.
 	Faults Faults
 }
@@ -101,6 +110,12 @@ func (f Function) validate() error {
 		return fmt.Errorf("timeout of %v is not between 0 and %v", f.Timeout, maxTimeout)
 	case f.MaxConcurrency < 0:
 		return fmt.Errorf("reserved concurrency of %d is negative", f.MaxConcurrency)
+	case (f.ProvisionedConcurrency > 0 || f.SnapStart) && f.Version == LatestVersion:
+		return fmt.Errorf("provisioned concurrency and SnapStart need a published version, not %s", LatestVersion)
+	case f.ProvisionedConcurrency < 0 || f.ManagedConcurrency < 0:
+		return fmt.Errorf("a negative concurrency: %d provisioned, %d managed", f.ProvisionedConcurrency, f.ManagedConcurrency)
+	case f.kinds() > 1:
+		return fmt.Errorf("provisioned concurrency, SnapStart and managed instances exclude one another")
 	case len(f.Layers) > maxLayers:
 		return fmt.Errorf("%d layers are more than %d", len(f.Layers), maxLayers)
 	case f.Dir == "":
@@ -140,8 +155,11 @@ type function struct {
 	optDir  string // the merged layers; empty without layers
 
 	idle     []*environment // the one that became idle last is at the end
-	inFlight int            // invocations that hold an environment
-	answered int            // of these, those that wait only for the environment
+	ahead    []*environment // snapshots that wait to be restored
+	ready    chan struct{}  // closed when what is made in advance is there
+	managed  managed
+	inFlight int // invocations that hold an environment
+	answered int // of these, those that wait only for the environment
 	waiters  []chan *environment
 	retired  bool          // a newer deployment replaced it
 	freed    chan struct{} // closed and replaced whenever an environment became free
@@ -155,7 +173,7 @@ func (e *Emulator) AddFunction(cfg Function) error {
 	if err != nil {
 		return fmt.Errorf("emulator: %w", err)
 	}
-	f := &function{Function: cfg, e: e, freed: make(chan struct{})}
+	f := &function{Function: cfg, e: e, freed: make(chan struct{}), ready: make(chan struct{})}
 	if err := e.host.translateCommand(&f.Function); err != nil {
 		return fmt.Errorf("emulator: function %q: %w", f.Name, err)
 	}
@@ -173,11 +191,12 @@ func (e *Emulator) AddFunction(cfg Function) error {
 	key := functionKey{f.Name, f.Version}
 	if old := e.functions[key]; old != nil {
 		old.retired = true
-		for _, env := range old.takeIdle() {
+		for _, env := range old.takeAll() {
 			e.work.Go(func() { env.shutdown(reasonSpindown) })
 		}
 	}
 	e.functions[key] = f
+	e.work.Go(f.makeReady)
 	return nil
 }
 
@@ -230,6 +249,10 @@ func (e *Emulator) acquire(ctx context.Context, name, qualifier string) (*enviro
 		e.mu.Unlock()
 		return nil, failure
 	}
+	if f.ManagedConcurrency > 0 {
+		e.mu.Unlock()
+		return f.acquireManaged(ctx)
+	}
 	f.inFlight++
 	e.work.Add(1) // for the goroutine that will serve; here, so that Close cannot miss it
 	if env := f.pop(); env != nil {
@@ -253,7 +276,7 @@ func (e *Emulator) acquire(ctx context.Context, name, qualifier string) (*enviro
 			return nil, serviceError(errNotServing)
 		}
 	}
-	env := e.newEnvironment(f)
+	env := f.create()
 	e.mu.Unlock()
 	return env, nil
 }
@@ -298,8 +321,15 @@ func (f *function) pop() *environment {
 	}
 	env := f.idle[len(f.idle)-1]
 	f.idle = f.idle[:len(f.idle)-1]
-	env.idleTimer.Stop()
+	env.stopIdling()
 	return env
+}
+
+// stopIdling keeps env from being reclaimed.
+func (env *environment) stopIdling() {
+	if env.idleTimer != nil {
+		env.idleTimer.Stop()
+	}
 }
 
 // takeIdle takes all idle environments away; the lock is held.
@@ -307,13 +337,16 @@ func (f *function) takeIdle() []*environment {
 	idle := f.idle
 	f.idle = nil
 	for _, env := range idle {
-		env.idleTimer.Stop()
+		env.stopIdling()
 	}
 	return idle
 }
 
 // markAnswered notes that env's caller has its answer.
 func (f *function) markAnswered() {
+	if f.ManagedConcurrency > 0 {
+		return // which waits for nobody
+	}
 	f.e.mu.Lock()
 	defer f.e.mu.Unlock()
 	f.answered++
@@ -327,6 +360,12 @@ func (f *function) release(env *environment) bool {
 	f.inFlight--
 	f.answered--
 	defer f.broadcastFreed()
+	return f.idles(env)
+}
+
+// idles makes env wait for an invocation, unless one waits for it; the lock is
+// held. It reports false when the environment is not wanted.
+func (f *function) idles(env *environment) bool {
 	if f.retired || f.e.closed {
 		return false
 	}
@@ -337,6 +376,9 @@ func (f *function) release(env *environment) bool {
 		return true
 	}
 	f.idle = append(f.idle, env)
+	if env.kind == kindProvisioned {
+		return true // it is paid for
+	}
 	env.idleTimer = time.AfterFunc(f.e.IdleTimeout, func() { f.reclaim(env) })
 	return true
 }
@@ -370,7 +412,8 @@ func (f *function) reclaim(env *environment) {
 // Recycle shuts all idle environments of a function down with reason spindown
 // and waits until they are gone, so that the next invocation is a cold start.
 // Environments that have answered but are not free yet are waited for;
-// environments that still work on a request are left alone.
+// environments that still work on a request are left alone. Those of provisioned
+// concurrency and managed instances are replaced at once, as Lambda does.
 func (e *Emulator) Recycle(ctx context.Context, name, qualifier string) error {
 	for {
 		e.mu.Lock()
@@ -379,9 +422,9 @@ func (e *Emulator) Recycle(ctx context.Context, name, qualifier string) error {
 			e.mu.Unlock()
 			return fmt.Errorf("emulator: recycle %s: no such function", name)
 		}
-		idle, busy, freed := f.takeIdle(), f.answered > 0, f.freed
+		idle, busy, freed := append(f.takeIdle(), f.managed.takeIdle()...), f.answered > 0, f.freed
 		done := make(chan struct{})
-		e.work.Go(func() { defer close(done); shutdownAll(idle) })
+		e.work.Go(func() { defer close(done); shutdownAll(idle); f.replace(idle) })
 		e.mu.Unlock()
 		select {
 		case <-done:

@@ -38,6 +38,7 @@ type invocation struct {
 	clientContext string
 	contentType   string
 	payload       []byte
+	stream        *stream // of who wants the response as it comes; or nil
 
 	fn          *function
 	environment string
@@ -51,9 +52,13 @@ type invocation struct {
 	deadline time.Time
 	cold     bool
 	initMs   float64 // of the cold start before it, phase init
+	// Of the restore before it.
+	restoreMs       float64
+	billedRestoreMs int64
 
 	// What the runtime does with it; the boot's lock guards these.
 	taken         bool
+	state         string // of the worker that has it, on a managed instance
 	delivered     time.Time
 	responseStart time.Time
 	responseEnd   time.Time
@@ -150,6 +155,9 @@ func (inv *invocation) spans() []lambdaapi.Span {
 func span(name string, from, to time.Time) lambdaapi.Span {
 	return lambdaapi.Span{Name: name, Start: lambdaapi.Time{Time: from}, DurationMs: ms(to.Sub(from))}
 }
+
+// ceilMs is d in milliseconds as it is billed.
+func ceilMs(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
 // ms is d in milliseconds with three decimals, as the platform reports it.
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

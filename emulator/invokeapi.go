@@ -93,6 +93,7 @@ type invokeRequest struct {
 func (e *Emulator) invokeHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", e.serveInvoke)
+	mux.HandleFunc("POST /2021-11-15/functions/{name}/response-streaming-invocations", e.serveStream)
 	return mux
 }
 
@@ -219,19 +220,34 @@ func (e *Emulator) invoke(ctx context.Context, request invokeRequest) (InvokeRes
 	if request.kind == typeEvent {
 		ctx = context.WithoutCancel(ctx) // it outlives its request
 	}
-	env, failure := e.acquire(ctx, request.name, request.qualifier)
+	inv, failure := e.begin(ctx, request, nil)
 	if failure != nil {
 		return InvokeResult{}, failure
 	}
-	inv := newInvocation(env.fn, request)
-	go func() {
-		defer e.work.Done() // acquire added it
-		env.serve(inv)
-	}()
 	if request.kind == typeEvent {
 		return InvokeResult{StatusCode: http.StatusAccepted, RequestID: inv.id}, nil
 	}
 	return inv.wait(ctx, request.tail)
+}
+
+// begin finds an environment for a request and lets it serve. The response goes
+// to s as it comes, if s is not nil.
+func (e *Emulator) begin(ctx context.Context, request invokeRequest, s *stream) (*invocation, *apiError) {
+	env, failure := e.acquire(ctx, request.name, request.qualifier)
+	if failure != nil {
+		return nil, failure
+	}
+	inv := newInvocation(env.fn, request)
+	inv.stream = s
+	go func() {
+		defer e.work.Done() // acquire added it
+		if env.kind == kindManaged {
+			env.serveManaged(inv)
+		} else {
+			env.serve(inv)
+		}
+	}()
+	return inv, nil
 }
 
 // wait returns the answer, with tail once the log is complete.

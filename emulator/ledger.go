@@ -18,6 +18,8 @@ const (
 	KindProcessExit         = "process.exit"
 	KindInitStart           = "init.start"
 	KindInitEnd             = "init.end"
+	KindRestoreStart        = "restore.start" // of a snapshot
+	KindRestoreEnd          = "restore.end"
 	KindInvocationStart     = "invocation.start"
 	KindInvocationEnd       = "invocation.end"
 	KindFreeze              = "freeze"
@@ -41,17 +43,21 @@ type Entry struct {
 	ExitStatus string `json:"exitStatus,omitempty"`
 	OOMKill    bool   `json:"oomKill,omitempty"`
 
-	// Inits: Phase is "init" or "invoke", InitKind "on-demand".
+	// Inits, restores and invocations: Phase is "init" or "invoke". InitKind is
+	// what the environment was made for: "on-demand", "provisioned-concurrency",
+	// "snap-start" or "lambda-managed-instances". Ahead: no request waited.
 	Phase    string `json:"phase,omitempty"`
 	InitKind string `json:"initKind,omitempty"`
+	Ahead    bool   `json:"ahead,omitempty"`
 
-	// Invocations. Cold: it had to wait for an init. HandledError: the handler
+	// Invocations. Cold: it had to wait for an init or a restore. HandledError: the handler
 	// reported an error and lived, which the platform calls a success.
 	RequestID    string  `json:"requestId,omitempty"`
 	Cold         bool    `json:"cold,omitempty"`
 	HandledError bool    `json:"handledError,omitempty"`
 	BilledMs     int64   `json:"billedMs,omitempty"`
 	InitMs       float64 `json:"initMs,omitempty"`
+	RestoreMs    float64 `json:"restoreMs,omitempty"`
 	MaxMemoryMB  int64   `json:"maxMemoryMB,omitempty"`
 
 	// Inits and invocations.
@@ -109,14 +115,14 @@ type Totals struct {
 	MemoryMB int
 
 	Invocations   int
-	ColdStarts    int // invocations that waited for an init
+	ColdStarts    int // invocations that waited for an init or a restore
 	Errors        int // status error or failure; timeouts are not among them
 	Timeouts      int
 	HandledErrors int // reported by the handler, a success for the platform
 	OOMKills      int
 	BilledMs      int64
 	DurationsMs   []float64 // of each invocation, as reported, in order of their end
-	InitMs        []float64 // of each init that succeeded before its invocation (phase init)
+	InitMs        []float64 // of each init of phase init, and each restore, that succeeded; that before a snapshot is not among them
 }
 
 // Summary returns the totals, sorted by function, version and memory size.
@@ -147,8 +153,9 @@ func (t *Totals) add(entry Entry) {
 	switch entry.Kind {
 	case KindInvocationEnd:
 		t.addInvocation(entry)
-	case KindInitEnd:
-		if entry.Phase == phaseInit && entry.Status == statusSuccess {
+	case KindInitEnd, KindRestoreEnd:
+		snapshot := entry.Kind == KindInitEnd && entry.InitKind == kindSnapStart
+		if entry.Phase != phaseInvoke && !snapshot && entry.Status == statusSuccess {
 			t.InitMs = append(t.InitMs, entry.DurationMs)
 		}
 	case KindProcessExit:

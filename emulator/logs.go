@@ -60,6 +60,17 @@ func initReportLine(r lambdaapi.InitReport) string {
 		r.Metrics.DurationMs, r.Phase, statusSuffix(r.Status, r.ErrorType))
 }
 
+func restoreStartLine(f *function) string {
+	if f.Runtime == "" {
+		return ""
+	}
+	return fmt.Sprintf("RESTORE_START Runtime Version: %s\n", f.Runtime)
+}
+
+func restoreReportLine(r lambdaapi.InitReport) string {
+	return fmt.Sprintf("RESTORE_REPORT Restore Duration: %.2f ms%s\n", r.Metrics.DurationMs, statusSuffix(r.Status, r.ErrorType))
+}
+
 func startLine(requestID, version string) string {
 	return fmt.Sprintf("START RequestId: %s Version: %s\n", requestID, version)
 }
@@ -75,6 +86,9 @@ func reportLine(r lambdaapi.Report) string {
 	}
 	if r.Metrics.InitDurationMs > 0 {
 		fmt.Fprintf(&b, "Init Duration: %.2f ms\t", r.Metrics.InitDurationMs)
+	}
+	if r.Metrics.RestoreDurationMs > 0 {
+		fmt.Fprintf(&b, "Restore Duration: %.2f ms\tBilled Restore Duration: %d ms\t", r.Metrics.RestoreDurationMs, r.Metrics.BilledRestoreDurationMs)
 	}
 	line := b.String()
 	if suffix := statusSuffix(r.Status, r.ErrorType); suffix != "" {

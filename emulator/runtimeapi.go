@@ -30,6 +30,9 @@ const (
 	runtimeInvokeResponse  = "InvocationResponse"
 	runtimeInvokeErrorResp = "InvocationErrorResponse"
 	runtimeResponseSent    = "RuntimeResponseSentState"
+	runtimeRestoreReady    = "RestoreReady"
+	runtimeRestoring       = "Restoring"
+	runtimeRestoreError    = "RestoreError"
 )
 
 // apiHandler serves the three APIs of the execution environment to its own
@@ -46,7 +49,16 @@ func (env *environment) apiHandler() http.Handler {
 		})
 	}
 	on("GET /2018-06-01/ping", func(_ *boot, w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pong") })
-	on("GET "+lambdaapi.PathRuntimeNext, (*boot).serveRuntimeNext)
+	if env.kind == kindSnapStart {
+		on("GET "+lambdaapi.PathRuntime+"/restore/next", (*boot).serveRestoreNext)
+		on("POST "+lambdaapi.PathRuntime+"/restore/error", (*boot).serveRestoreError)
+		on("GET "+credentialsPath, (*boot).serveCredentials)
+	}
+	next := (*boot).serveRuntimeNext
+	if env.kind == kindManaged {
+		next = (*boot).serveManagedNext
+	}
+	on("GET "+lambdaapi.PathRuntimeNext, next)
 	on("POST "+lambdaapi.PathRuntime+"/invocation/{id}/response", (*boot).serveResponse)
 	on("POST "+lambdaapi.PathRuntime+"/invocation/{id}/error", (*boot).serveInvocationError)
 	on("POST "+lambdaapi.PathRuntimeInitError, (*boot).serveRuntimeInitError)
@@ -88,7 +100,7 @@ func transitionError(w http.ResponseWriter, from, to string) {
 func (b *boot) serveRuntimeNext(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	switch b.runtime.state {
-	case runtimeStarted, runtimeResponseSent:
+	case runtimeStarted, runtimeResponseSent, runtimeRestoring:
 		b.runtimeReadyLocked()
 	case runtimeRunning: // it asks again for the invocation that it has
 		inv := b.inv
@@ -150,17 +162,26 @@ func writeInvocation(w http.ResponseWriter, inv *invocation) {
 func (b *boot) beginAnswer(w http.ResponseWriter, r *http.Request, state string) *invocation {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.inv == nil || r.PathValue("id") != b.inv.id {
+	inv, current := b.inFlight(r.PathValue("id"))
+	if inv == nil {
 		writeError(w, http.StatusBadRequest, "InvalidRequestID", "Invalid request ID")
 		return nil
 	}
-	if b.runtime.state != runtimeRunning {
-		transitionError(w, b.runtime.state, state)
+	if *current != runtimeRunning {
+		transitionError(w, *current, state)
 		return nil
 	}
-	b.runtime.state = state
-	b.inv.responseStart = time.Now()
-	return b.inv
+	*current = state
+	inv.responseStart = time.Now()
+	return inv
+}
+
+// setState moves who answers inv to a state; the lock is held. On a managed
+// instance the invocation may be over meanwhile.
+func (b *boot) setState(inv *invocation, state string) {
+	if _, current := b.inFlight(inv.id); current != nil {
+		*current = state
+	}
 }
 
 // endAnswer gives the caller its answer. The invocation is not over yet: that
@@ -168,7 +189,7 @@ func (b *boot) beginAnswer(w http.ResponseWriter, r *http.Request, state string)
 func (b *boot) endAnswer(inv *invocation, res InvokeResult, produced int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.runtime.state = runtimeResponseSent
+	b.setState(inv, runtimeResponseSent)
 	inv.responseEnd = time.Now()
 	inv.produced = int64(produced)
 	inv.handledError = res.FunctionError != ""
@@ -177,9 +198,9 @@ func (b *boot) endAnswer(inv *invocation, res InvokeResult, produced int) {
 }
 
 // truncated undoes beginAnswer when the body did not come through.
-func (b *boot) truncated(w http.ResponseWriter) {
+func (b *boot) truncated(w http.ResponseWriter, inv *invocation) {
 	b.mu.Lock()
-	b.runtime.state = runtimeRunning
+	b.setState(inv, runtimeRunning)
 	b.mu.Unlock()
 	writeError(w, http.StatusBadRequest, "TruncatedHTTPRequest", "HTTP request detected as truncated")
 }
@@ -200,13 +221,17 @@ func (b *boot) serveResponse(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, "InvalidFunctionResponseMode", "Invalid function response mode")
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	source := io.Reader(http.MaxBytesReader(w, r.Body, limit))
+	if limit == maxStream && inv.stream != nil {
+		source = io.TeeReader(source, inv.stream)
+	}
+	body, err := io.ReadAll(source)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		b.tooLarge(w, r, inv)
 	case err != nil:
-		b.truncated(w)
+		b.truncated(w, inv)
 	default:
 		b.endAnswer(inv, streamedResult(r, body), len(body))
 		writeAccepted(w)
@@ -247,7 +272,7 @@ func (b *boot) serveInvocationError(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxPayload))
 	if err != nil {
-		b.truncated(w)
+		b.truncated(w, inv)
 		return
 	}
 	b.endAnswer(inv, InvokeResult{Payload: body, FunctionError: functionErrorUnhandled}, 0)

@@ -44,10 +44,8 @@ func (env *environment) prepare() error {
 // run initializes if necessary, delivers, waits and reports. Its error is one
 // of the emulator, not of the function.
 func (env *environment) run(inv *invocation) error {
-	if !env.inited {
-		if err := env.firstInit(inv); err != nil {
-			return err
-		}
+	if err := env.makeReady(inv); err != nil {
+		return err
 	}
 	if err := env.throttle(); err != nil {
 		return err
@@ -63,6 +61,26 @@ func (env *environment) run(inv *invocation) error {
 	env.announce(inv)
 	failed := env.invoke(ctx, inv)
 	return env.conclude(inv, inv.delivered, failed)
+}
+
+// makeReady is what has to be before an invocation can begin: an init, or a
+// restore.
+func (env *environment) makeReady(inv *invocation) error {
+	if !env.inited && env.kind == kindSnapStart {
+		// No snapshot was ready. On Lambda there always is one, so the time
+		// that it takes is not the request's.
+		env.snapshot = true
+		if err := env.initAhead(); err != nil {
+			return err
+		}
+	}
+	if !env.inited {
+		return env.firstInit(inv)
+	}
+	if env.snapshot {
+		return env.restore(inv)
+	}
+	return nil
 }
 
 // runSuppressed is run for an environment whose init failed, or that was
@@ -101,22 +119,29 @@ func (env *environment) throttle() error {
 	return env.limits.throttle()
 }
 
-// firstInit is the on-demand init. When it fails, the environment is reset and
-// the invocation tries again with a suppressed init.
+// firstInit is the init of an environment that is new. When it fails, the
+// environment is reset and its first invocation tries again with a suppressed
+// init. inv is who waits for it, or nil.
 func (env *environment) firstInit(inv *invocation) error {
-	env.inited, inv.cold = true, true
+	env.inited = true
+	if inv != nil {
+		inv.cold = true
+	}
 	b, err := newBoot(env, phaseInit)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(env.e.running, env.e.InitTimeout, errTimeout)
+	b.ahead = inv == nil
+	ctx, cancel := context.WithTimeoutCause(env.e.running, env.initLimit(), errTimeout)
 	defer cancel()
 	duration, failed := env.initialize(ctx, b)
-	if failed == nil {
-		inv.initMs = ms(duration)
-		return nil
+	if failed != nil {
+		return env.reset(shutdownReason(failed), nil)
 	}
-	return env.reset(shutdownReason(failed), nil)
+	if inv != nil {
+		inv.initMs = ms(duration)
+	}
+	return nil
 }
 
 // initialize brings a boot up, and emits the events of an init.
@@ -124,7 +149,7 @@ func (env *environment) initialize(ctx context.Context, b *boot) (duration time.
 	env.setBoot(b)
 	f := env.fn
 	begin := time.Now()
-	env.record(Entry{Kind: KindInitStart, Phase: b.phase, InitKind: env.kind})
+	env.record(Entry{Kind: KindInitStart, Phase: b.phase, InitKind: env.kind, Ahead: b.ahead})
 	b.relay.emit(lambdaapi.TypeInitStart, lambdaapi.InitStart{
 		InitializationType: env.kind, Phase: b.phase, FunctionName: f.Name, FunctionVersion: f.Version,
 		InstanceID: env.id, InstanceMaxMemory: int64(f.MemoryMB) << 20, RuntimeVersion: f.Runtime,
@@ -154,11 +179,12 @@ func (env *environment) endInit(b *boot, failed error, duration time.Duration) {
 	b.relay.emit(lambdaapi.TypeInitReport, report)
 	if failed == nil {
 		b.relay.closeSubscriptions()
-	} else {
+	}
+	if failed != nil || env.kind == kindSnapStart || env.kind == kindProvisioned {
 		env.platformLine(initReportLine(report))
 	}
 	env.record(Entry{
-		Kind: KindInitEnd, Phase: b.phase, InitKind: env.kind,
+		Kind: KindInitEnd, Phase: b.phase, InitKind: env.kind, Ahead: b.ahead,
 		Status: status, ErrorType: errorType, DurationMs: ms(duration),
 	})
 }
@@ -204,7 +230,7 @@ func shutdownReason(err error) string {
 
 // announce emits the beginning of an invocation.
 func (env *environment) announce(inv *invocation) {
-	env.record(Entry{Kind: KindInvocationStart, RequestID: inv.id, Cold: inv.cold})
+	env.record(Entry{Kind: KindInvocationStart, RequestID: inv.id, Cold: inv.cold, InitKind: env.kind})
 	env.current().relay.emit(lambdaapi.TypeStart, lambdaapi.Start{
 		RequestID: inv.id, Version: env.fn.Version, Tracing: inv.sampledTracing(),
 	})
@@ -292,7 +318,8 @@ func (env *environment) makeReport(inv *invocation, failed error, duration time.
 		RequestID: inv.id, Status: status, ErrorType: errorType, Tracing: inv.sampledTracing(),
 		Metrics: lambdaapi.ReportMetrics{
 			DurationMs: ms(duration), InitDurationMs: inv.initMs,
-			BilledDurationMs: int64(math.Ceil(ms(duration) + inv.initMs)),
+			RestoreDurationMs: inv.restoreMs, BilledRestoreDurationMs: inv.billedRestoreMs,
+			BilledDurationMs: int64(math.Ceil(ms(duration)+inv.initMs)) + inv.billedRestoreMs,
 			MemorySizeMB:     int64(env.fn.MemoryMB), MaxMemoryUsedMB: env.maxMemoryMB(),
 		},
 	}
@@ -320,6 +347,7 @@ func (env *environment) emitReport(b *boot, inv *invocation, report lambdaapi.Re
 		Kind: KindInvocationEnd, RequestID: inv.id, Cold: inv.cold, HandledError: inv.handledError,
 		Status: report.Status, ErrorType: report.ErrorType, DurationMs: report.Metrics.DurationMs,
 		BilledMs: report.Metrics.BilledDurationMs, InitMs: inv.initMs, MaxMemoryMB: report.Metrics.MaxMemoryUsedMB,
+		InitKind: env.kind, RestoreMs: inv.restoreMs,
 	})
 }
 

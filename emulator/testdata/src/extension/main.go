@@ -17,11 +17,12 @@ import (
 )
 
 var (
-	base = "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API")
-	sink = os.Getenv("SINK")
-	name = filepath.Base(os.Args[0])
-	mode = os.Getenv("EXTENSION_" + strings.ToUpper(name))
-	hog  []byte // memory that the function cannot use
+	base   = "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API")
+	sink   = os.Getenv("SINK")
+	name   = filepath.Base(os.Args[0])
+	mode   = os.Getenv("EXTENSION_" + strings.ToUpper(name))
+	schema = "2022-12-13"
+	hog    []byte // memory that the function cannot use
 )
 
 func main() {
@@ -31,6 +32,9 @@ func main() {
 	events := `{"events":["INVOKE","SHUTDOWN"]}`
 	if mode == "noshutdown" {
 		events = `{"events":["INVOKE"]}`
+	}
+	if mode == "managed" {
+		events, schema = `{"events":["SHUTDOWN"]}`, "2025-01-29"
 	}
 	if mode == "idle" {
 		events = `{"events":[]}`
@@ -97,7 +101,7 @@ func subscribe(header map[string]string) {
 		report("/telemetry", body)
 	}))
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	body := fmt.Sprintf(`{"schemaVersion":"2022-12-13","types":["platform","function","extension"],
+	body := fmt.Sprintf(`{"schemaVersion":"`+schema+`","types":["platform","function","extension"],
 		"buffering":{"timeoutMs":25,"maxItems":1000,"maxBytes":262144},
 		"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%s/"}}`, port)
 	call(http.MethodPut, "/2022-07-01/telemetry", header, body)

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -33,6 +34,36 @@ func main() {
 		catchSIGTERM()
 	}
 	initialize()
+	if os.Getenv("RESTORE") != "" {
+		restore(os.Getenv("RESTORE"))
+	}
+	workers, _ := strconv.Atoi(os.Getenv("AWS_LAMBDA_MAX_CONCURRENCY"))
+	for range workers - 1 {
+		go work()
+	}
+	work()
+}
+
+// restore waits for a snapshot to be restored, and then does what hooks do.
+func restore(mode string) {
+	response, err := http.Get(base + "/restore/next")
+	if err != nil || response.StatusCode != http.StatusOK {
+		os.Exit(5)
+	}
+	response.Body.Close()
+	switch mode {
+	case "error":
+		post("/restore/error", "Runtime.AfterRestoreError", `{"errorMessage":"no socket","errorType":"Runtime.AfterRestoreError"}`)
+		os.Exit(1)
+	case "hang":
+		time.Sleep(time.Hour)
+	default:
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// work serves invocations, one after the other.
+func work() {
 	for {
 		next, err := http.Get(base + "/invocation/next")
 		if err != nil {
@@ -102,6 +133,9 @@ func serve(id string, header http.Header, payload []byte) {
 		time.Sleep(time.Hour)
 	case "hang":
 		time.Sleep(time.Hour)
+	case "sleep":
+		time.Sleep(time.Duration(e.N) * time.Millisecond)
+		answer("slept")
 	case "error":
 		post("/invocation/"+id+"/error", "", `{"errorMessage":"boom","errorType":"Error"}`)
 	case "allocate":
@@ -133,6 +167,10 @@ func serve(id string, header http.Header, payload []byte) {
 		answer("ticking")
 	case "stream":
 		stream(id, e.Text)
+	case "slowstream":
+		slowStream(id, e.Text, time.Duration(e.N)*time.Millisecond, "")
+	case "brokenstream":
+		slowStream(id, e.Text, 0, `{"errorMessage":"midway","errorType":"Error"}`)
 	default:
 		post("/invocation/"+id+"/response", "", string(payload))
 	}
@@ -141,6 +179,29 @@ func serve(id string, header http.Header, payload []byte) {
 func stream(id, text string) {
 	request, _ := http.NewRequest(http.MethodPost, base+"/invocation/"+id+"/response", io.MultiReader(strings.NewReader(text), strings.NewReader(text)))
 	request.Header.Set("Lambda-Runtime-Function-Response-Mode", "streaming")
+	if response, err := http.DefaultClient.Do(request); err == nil {
+		response.Body.Close()
+	}
+}
+
+// slowStream streams text, and once more after a pause; failure ends it with
+// the trailers of one.
+func slowStream(id, text string, pause time.Duration, failure string) {
+	reader, writer := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(writer, text)
+		time.Sleep(pause)
+		_, _ = io.WriteString(writer, text)
+		writer.Close()
+	}()
+	request, _ := http.NewRequest(http.MethodPost, base+"/invocation/"+id+"/response", reader)
+	request.Header.Set("Lambda-Runtime-Function-Response-Mode", "streaming")
+	if failure != "" {
+		request.Trailer = http.Header{
+			"Lambda-Runtime-Function-Error-Type": {"Error"},
+			"Lambda-Runtime-Function-Error-Body": {base64.StdEncoding.EncodeToString([]byte(failure))},
+		}
+	}
 	if response, err := http.DefaultClient.Do(request); err == nil {
 		response.Body.Close()
 	}
