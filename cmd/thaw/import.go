@@ -25,6 +25,10 @@ type importFlags struct {
 	account  string
 	region   string
 	arch     string
+
+	out, dataDir string
+	keep         bool
+	priceRegion  string
 }
 
 func newImportCmd() *cobra.Command {
@@ -42,14 +46,20 @@ It reads files, folders, and standard input (no argument, or -), gzip'ed or not:
   - an export to S3: the folder with its .gz files
   - subscriptions ("logEvents"), one JSON document or many
 
+  - what Thaw's extension wrote into the log because no backend took it
+
+With --out it also writes the report, with no layer deployed: what was read is replayed in
+the order of time into a store of its own, through the collector beside thaw.
+
 Lines of the application are counted and never kept. A line of the platform that
 cannot be read is counted as unparsed and shown; it stops nothing.`,
 		Example: `  aws logs tail /aws/lambda/checkout --since 1d | thaw import
   thaw import --json export/
+  thaw import --out report --region eu-west-1 --arch arm64 checkout.log
   aws logs filter-log-events --log-group-name /aws/lambda/checkout | thaw import --function checkout`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd.Context(), args, cmd.InOrStdin(), cmd.OutOrStdout())
+			return f.run(cmd.Context(), args, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
@@ -57,13 +67,20 @@ cannot be read is counted as unparsed and shown; it stops nothing.`,
 	flags.StringVar(&f.function, "function", "", "name of the function; else from the log group or the file's name")
 	flags.StringVar(&f.account, "account", "", "AWS account, where the input does not name it")
 	flags.StringVar(&f.region, "region", "", "AWS region, where the input does not name it")
+	flags.StringVar(&f.out, "out", "", "folder for report.html, report.md and report.json on what was read")
+	flags.StringVar(&f.dataDir, "data-dir", "", "empty folder to keep the store of the report in; a temporary one when not given")
+	flags.BoolVar(&f.keep, "keep", false, "leave that store and its page serving until Ctrl-C")
+	flags.StringVar(&f.priceRegion, "price-region", "", "region whose prices stand in where a function's is not known, as us-east-1")
 	flags.StringVar(&f.arch, "arch", "", "architecture, x86_64 or arm64: no log names it")
 	return cmd
 }
 
-func (f *importFlags) run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+func (f *importFlags) run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if _, err := hostArch(f.arch); err != nil {
 		return usageError{err}
+	}
+	if f.out == "" && (f.keep || f.dataDir != "") {
+		return usageError{errors.New("--keep and --data-dir are about the report: name its folder with --out")}
 	}
 	log, err := f.read(ctx, args, stdin)
 	if err != nil {
@@ -73,9 +90,14 @@ func (f *importFlags) run(ctx context.Context, args []string, stdin io.Reader, s
 	if f.json {
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(s)
+		err = enc.Encode(s)
+	} else {
+		err = printImport(stdout, s)
 	}
-	return printImport(stdout, s)
+	if err != nil || f.out == "" {
+		return err
+	}
+	return f.report(ctx, log, stdout, stderr)
 }
 
 // hostArch translates Lambda's name of an architecture into that of host.arch.
@@ -178,6 +200,8 @@ func printImport(w io.Writer, s *cloudwatchlog.Summary) error {
 		{s.WithoutStart, "without a START"},
 		{s.FailedInits, "inits failed"},
 		{s.Dropped, "log records were dropped by the platform"},
+		{s.SpoolSpans, "spans that no backend took were read back from the log"},
+		{int64(len(s.SpoolMissing)), "gaps in them: " + strings.Join(s.SpoolMissing, ", ")},
 	} {
 		if n.count > 0 {
 			fmt.Fprintf(&b, "%d %s\n", n.count, n.what)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/thaw-lambda/thaw/internal/lifecycle"
+	"github.com/thaw-lambda/thaw/internal/spool"
 )
 
 // Known is what the user says of logs that do not say it themselves.
@@ -34,12 +35,15 @@ type Assembler struct {
 	// seen are hashes of the platform's lines: exports overlap.
 	seen map[uint64]struct{}
 	seed maphash.Seed
+
+	spool   spool.Decoder
+	records [][]byte
 }
 
 // tally counts what became of the lines.
 type tally struct {
 	lines, application, platform, duplicates, unparsed int64
-	dropped                                            int64
+	dropped, spool                                     int64
 	broken                                             []Broken
 	firstTime, lastTime                                time.Time
 }
@@ -118,6 +122,7 @@ type attempt struct {
 	init      *initRecord
 	afterBad  bool // the environment's previous invocation ended badly
 	logs      lifecycle.LogSummary
+	inSpool   bool // the spool tells more of it
 }
 
 // Add takes one log event.
@@ -127,6 +132,9 @@ func (a *Assembler) Add(l Line) {
 	env := a.environment(l)
 	if l.damaged {
 		a.tally.add(l, "", l.Message)
+		return
+	}
+	if a.spooled(l) {
 		return
 	}
 	e, err := Parse(l.Message)

@@ -14,6 +14,9 @@ type Log struct {
 	tally    tally
 	attempts []*attempt
 	inits    []*initRecord
+	spooled  []*Spooled
+	// missing names records of the spool that cannot be read back.
+	missing []string
 	// guessed says that some environments were inferred, undated that some
 	// events have no time, and were laid one after the other.
 	guessed, undated bool
@@ -32,6 +35,8 @@ func (a *Assembler) Finish() *Log {
 	slices.SortStableFunc(l.attempts, func(x, y *attempt) int { return x.start.Compare(y.start) })
 	l.infer()
 	slices.SortStableFunc(l.attempts, func(x, y *attempt) int { return x.end.Compare(y.end) })
+	a.finishSpool(l)
+	l.reconcile()
 	return l
 }
 
@@ -246,49 +251,87 @@ func (g *guess) take(at *attempt, isNew bool) *environment {
 	return g.environments[best]
 }
 
-// Happening is one thing that an extension would have observed. Exactly one of
-// Invocation and Init is set.
+// Happening is one thing that an extension would have observed, or has. Exactly
+// one of Invocation, Init and Span is set; a Span comes without Environment.
 type Happening struct {
 	Environment *lifecycle.Environment
 	// Time is when it was over.
 	Time       time.Time
 	Invocation *lifecycle.Invocation
 	Init       *lifecycle.Init
+	Span       *Spooled
 }
 
 // Happenings calls yield in the order of time.
 func (l *Log) Happenings(arch string, yield func(Happening) error) error {
-	environments := map[environmentKey]*lifecycle.Environment{}
+	t := teller{arch: arch, yield: yield, environments: map[environmentKey]*lifecycle.Environment{}}
 	inits := slices.Clone(l.inits)
-	slices.SortStableFunc(inits, func(x, y *initRecord) int { return x.start.Compare(y.start) })
-	tell := func(h Happening) error {
-		h.Environment.Arch = arch
-		return yield(h)
+	slices.SortStableFunc(inits, func(x, y *initRecord) int { return x.end().Compare(y.end()) })
+	spooled := l.spooled
+	before := func(at time.Time) {
+		for {
+			switch {
+			case len(inits) > 0 && !inits[0].end().After(at) && (len(spooled) == 0 || !spooled[0].time().Before(inits[0].end())):
+				t.init(inits[0])
+				inits = inits[1:]
+			case len(spooled) > 0 && !spooled[0].time().After(at):
+				t.tell(Happening{Time: spooled[0].time(), Span: spooled[0]})
+				spooled = spooled[1:]
+			default:
+				return
+			}
+		}
 	}
 	for _, at := range l.attempts {
-		for len(inits) > 0 && !inits[0].start.After(at.end) {
-			if h, ok := inits[0].happening(environments); ok {
-				if err := tell(h); err != nil {
-					return err
-				}
-			}
-			inits = inits[1:]
+		if at.inSpool {
+			continue
 		}
-		env := at.environment(environments)
-		inv := at.invocation()
-		if inv.Init != nil && inv.StartType == lifecycle.First {
-			proactive := inv.Init
-			inv.Init = nil
-			if err := tell(Happening{Environment: env, Time: at.end, Init: proactive}); err != nil {
-				return err
-			}
-		}
-		if err := tell(Happening{Environment: env, Time: at.end, Invocation: inv}); err != nil {
-			return err
+		before(at.end)
+		t.attempt(at)
+		if t.err != nil {
+			return t.err
 		}
 	}
-	return nil
+	before(farFuture)
+	return t.err
 }
+
+var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// teller tells happenings until somebody does not want to hear more.
+type teller struct {
+	arch         string
+	yield        func(Happening) error
+	environments map[environmentKey]*lifecycle.Environment
+	err          error
+}
+
+func (t *teller) tell(h Happening) {
+	if h.Environment != nil {
+		h.Environment.Arch = t.arch
+	}
+	if t.err == nil {
+		t.err = t.yield(h)
+	}
+}
+
+func (t *teller) init(in *initRecord) {
+	if h, ok := in.happening(t.environments); ok {
+		t.tell(h)
+	}
+}
+
+func (t *teller) attempt(at *attempt) {
+	env, inv := at.environment(t.environments), at.invocation()
+	if inv.Init != nil && inv.StartType == lifecycle.First {
+		proactive := inv.Init
+		inv.Init = nil
+		t.tell(Happening{Environment: env, Time: at.end, Init: proactive})
+	}
+	t.tell(Happening{Environment: env, Time: at.end, Invocation: inv})
+}
+
+func (in *initRecord) end() time.Time { return in.start.Add(in.duration) }
 
 type environmentKey struct {
 	env     *environment

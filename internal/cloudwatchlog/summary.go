@@ -29,6 +29,11 @@ type Summary struct {
 	PlatformLines    int64 `json:"platform_lines"`
 	ApplicationLines int64 `json:"application_lines"`
 	DuplicateLines   int64 `json:"duplicate_lines"`
+	// SpoolLines are those in which Thaw's extension wrote what no backend took,
+	// SpoolSpans what was read back of them, and SpoolMissing what cannot be.
+	SpoolLines   int64    `json:"spool_lines"`
+	SpoolSpans   int64    `json:"spool_spans"`
+	SpoolMissing []string `json:"spool_missing"`
 	// Retries are attempts at a request that had been attempted before.
 	Retries       int64 `json:"retries"`
 	WithoutReport int64 `json:"without_report"`
@@ -86,7 +91,11 @@ func (l *Log) Summary() *Summary {
 	s := &Summary{
 		Unparsed: t.unparsed, Lines: t.lines, PlatformLines: t.platform, ApplicationLines: t.application,
 		DuplicateLines: t.duplicates, Dropped: t.dropped, EnvironmentsInferred: l.guessed, TimesInvented: l.undated,
+		SpoolLines: t.spool, SpoolSpans: int64(len(l.spooled)), SpoolMissing: l.missing,
 		Functions: []*Function{}, Broken: t.broken,
+	}
+	if s.SpoolMissing == nil {
+		s.SpoolMissing = []string{}
 	}
 	if s.Broken == nil {
 		s.Broken = []Broken{}
@@ -106,6 +115,13 @@ func (l *Log) Summary() *Summary {
 		s.add(at, sums[key], requests[at.requestID])
 		requests[at.requestID] = true
 	}
+	l.onlySpooled(func(env *lifecycle.Environment, inv *lifecycle.Invocation) {
+		key := poolKey{env.AccountID, env.Region, env.Name, "", env.MemoryMB}
+		if sums[key] == nil {
+			sums[key] = newSum(key)
+		}
+		s.addSpooled(env, inv, sums[key])
+	})
 	for _, in := range l.inits {
 		if in.failed() {
 			s.FailedInits++
@@ -150,25 +166,49 @@ func (s *Summary) add(at *attempt, sum *sum, again bool) {
 	sum.add(at, start, in)
 }
 
+func (s *Summary) addSpooled(env *lifecycle.Environment, inv *lifecycle.Invocation, sum *sum) {
+	s.Invocations++
+	sum.Invocations++
+	sum.versions[env.Version] = true
+	sum.ids[env.ID] = true
+	if inv.StartType == lifecycle.Cold {
+		s.ColdStarts++
+		sum.ColdStarts++
+	}
+	switch inv.Status {
+	case lifecycle.Error, lifecycle.Failure:
+		s.Errors++
+		sum.Errors++
+	case lifecycle.Timeout:
+		s.Timeouts++
+		sum.Timeouts++
+	}
+	if r := inv.Report; r != nil && r.Received {
+		sum.durations = append(sum.durations, ms(r.Duration))
+		sum.BilledGBSeconds += r.Billed.Seconds() * float64(env.MemoryMB) / 1024
+		sum.MaxMemoryMB = max(sum.MaxMemoryMB, r.MaxMemoryUsedMB)
+	}
+}
+
 // sum is a Function in the making.
 type sum struct {
 	Function
 	versions        map[string]bool
-	environments    map[*environment]bool
+	ids             map[string]bool // of environments
 	durations, init []float64
 }
 
 func newSum(k poolKey) *sum {
 	return &sum{
 		Function: Function{Name: k.name, Account: k.account, Region: k.region, MemoryMB: k.memoryMB},
-		versions: map[string]bool{}, environments: map[*environment]bool{},
+		versions: map[string]bool{}, ids: map[string]bool{},
 	}
 }
 
 func (s *sum) add(at *attempt, start lifecycle.Start, in *lifecycle.Init) {
 	s.Invocations++
 	s.versions[first(at.version, "$LATEST")] = true
-	s.environments[at.env] = true
+	s.ids[at.env.id] = true
 	if start == lifecycle.Cold {
 		s.ColdStarts++
 	}
@@ -190,7 +230,7 @@ func (s *sum) add(at *attempt, start lifecycle.Start, in *lifecycle.Init) {
 
 func (s *sum) function() *Function {
 	s.Versions = slices.Sorted(maps.Keys(s.versions))
-	s.Environments = int64(len(s.environments))
+	s.Environments = int64(len(s.ids))
 	s.DurationMS, s.InitMS = spread(s.durations), spread(s.init)
 	return &s.Function
 }

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/thaw-lambda/thaw/cmd/thaw/internal/replay"
+	"github.com/thaw-lambda/thaw/internal/cloudwatchlog"
+	"github.com/thaw-lambda/thaw/internal/lifecycle"
+	"github.com/thaw-lambda/thaw/report"
+)
+
+// report replays the log and writes the report on it to the folder.
+func (f *importFlags) report(ctx context.Context, log *cloudwatchlog.Log, stdout, stderr io.Writer) (err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("where thaw's companions are: %w", err)
+	}
+	binary := filepath.Join(filepath.Dir(self), "thaw-collector")
+	if _, err := os.Stat(binary); err != nil {
+		return fmt.Errorf("thaw-collector, which counts what is imported, is not beside thaw: %w", err)
+	}
+	collector, err := replay.Start(ctx, binary, f.dataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, collector.Close()) }()
+	if err := f.replay(ctx, log, collector); err != nil {
+		return err
+	}
+	start, end := collector.Range()
+	if start.IsZero() {
+		return errors.New("there is nothing to report on: no invocation and no init was read")
+	}
+	rep, err := report.Build(ctx, &report.Client{URL: collector.API()}, report.Options{
+		Start: start.Add(-time.Second), End: end.Add(2 * time.Second), PriceRegion: f.priceRegion,
+	})
+	if err != nil {
+		return fmt.Errorf("build the report: %w", err)
+	}
+	if err := f.writeReport(rep, stdout); err != nil || !f.keep {
+		return err
+	}
+	fmt.Fprintf(stderr, "The store serves until Ctrl-C: %s\n  thaw report --url %s --start %s --end %s\n", collector.API(), collector.API(),
+		start.Add(-time.Second).UTC().Format(time.RFC3339), end.Add(2*time.Second).UTC().Format(time.RFC3339))
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-collector.Exited():
+		return errors.New("the collector ended by itself")
+	}
+}
+
+// replay sends the log's happenings in the order of time.
+func (f *importFlags) replay(ctx context.Context, log *cloudwatchlog.Log, to *replay.Collector) error {
+	arch, err := hostArch(f.arch)
+	if err != nil {
+		return err
+	}
+	err = log.Happenings(arch, func(h cloudwatchlog.Happening) error {
+		switch {
+		case h.Span != nil:
+			return to.AddSpan(ctx, h.Span.Resource, h.Span.Scope, h.Span.Span)
+		case h.Init != nil:
+			return to.Add(ctx, h.Environment, h.Time, func(e *lifecycle.Encoder, dst ptrace.SpanSlice) { e.Init(dst, h.Init) })
+		}
+		return to.Add(ctx, h.Environment, h.Time, func(e *lifecycle.Encoder, dst ptrace.SpanSlice) { e.Invocation(dst, h.Invocation) })
+	})
+	if err != nil {
+		return err
+	}
+	return to.Finish(ctx)
+}
+
+// writeReport writes report.html, .md and .json, and says where.
+func (f *importFlags) writeReport(rep *report.Report, stdout io.Writer) error {
+	if err := os.MkdirAll(f.out, 0o755); err != nil {
+		return fmt.Errorf("make the folder for the report: %w", err)
+	}
+	for _, format := range []report.Format{report.HTML, report.Markdown, report.JSON} {
+		path := filepath.Join(f.out, "report."+string(format))
+		file, err := os.Create(path)
+		if err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+		if err := errors.Join(report.Render(file, rep, format, report.TextOptions{}), file.Close()); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+		if f.json {
+			continue // standard output is for the JSON
+		}
+		if _, err := fmt.Fprintln(stdout, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
