@@ -5,6 +5,7 @@
 //	thaw demo      run real functions in a local Lambda and report on them
 //	thaw run       serve a function from a folder in a local Lambda
 //	thaw report    write the recommendation report from what a collector holds
+//	thaw compare  say what changed between two times, versions or architectures
 //	thaw import    read Lambda's own lines from CloudWatch logs
 //	thaw account   collect what AWS says about functions
 //	thaw evaluate  hold the memory model against measured curves
@@ -13,7 +14,8 @@
 //
 // Every command explains itself with --help. Results go to standard output,
 // progress and errors to standard error. The exit code is 0 when everything
-// worked, 1 when something did not, and 2 when the command line is wrong.
+// worked, 1 when something did not, 2 when a condition of --fail-on or a budget
+// was crossed, and 64 when the command line is wrong.
 package main
 
 import (
@@ -37,6 +39,13 @@ func main() {
 	os.Exit(code)
 }
 
+// Exit codes besides 0 and 1. A build has to tell a crossed condition from a
+// command line that is wrong, which is EX_USAGE of sysexits.h.
+const (
+	exitGate  = 2
+	exitUsage = 64
+)
+
 // usageError is an error in the command line, as opposed to one in the work.
 type usageError struct{ error }
 
@@ -47,12 +56,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
+	var gate gateError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "thaw: %v\nSee '%s --help'.\n", err, cmd.CommandPath())
-		return 2
+		return exitUsage
+	case errors.As(err, &gate):
+		fmt.Fprintf(stderr, "thaw: the condition is crossed:\n  %v\n", err)
+		return exitGate
 	case ctx.Err() != nil:
 		fmt.Fprintf(stderr, "thaw: interrupted: %v\n", err)
 		return 1
@@ -74,7 +87,7 @@ func newRootCmd() *cobra.Command {
 	root.SetVersionTemplate("thaw {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newDemoCmd(), newRunCmd(), newReportCmd(), newImportCmd(), newAccountCmd(), newEvaluateCmd(), newLayerCmd(), newVersionCmd())
+	root.AddCommand(newDemoCmd(), newRunCmd(), newReportCmd(), newCompareCmd(), newImportCmd(), newAccountCmd(), newEvaluateCmd(), newLayerCmd(), newVersionCmd())
 	for _, cmd := range root.Commands() {
 		checkArgs(cmd)
 	}

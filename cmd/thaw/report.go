@@ -26,6 +26,8 @@ type reportFlags struct {
 	functions   []string
 	priceRegion string
 	timeout     time.Duration
+	failOn      string
+	budget      string
 }
 
 func newReportCmd() *cobra.Command {
@@ -45,7 +47,7 @@ and .txt. With --out - a single format goes to standard output.`,
   thaw report --start 2026-11-02T12:00:00Z --end 2026-11-02T18:00:00Z --format html,json --out reports`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.Context(), cmd.OutOrStdout())
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
@@ -58,11 +60,17 @@ and .txt. With --out - a single format goes to standard output.`,
 	flags.StringSliceVar(&f.functions, "function", nil, "names of functions; all when not given")
 	flags.StringVar(&f.priceRegion, "price-region", "", "region whose prices stand in where a function's has none, as us-east-1")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for the answers")
+	flags.StringVar(&f.failOn, "fail-on", "", "exit with 2 when there is a finding of this severity: urgent, or change for that and worse")
+	flags.StringVar(&f.budget, "budget", "", "file of limits; exit with 2 when one is crossed with 95 % confidence (docs/config.md)")
 	return cmd
 }
 
-func (f *reportFlags) run(ctx context.Context, stdout io.Writer) error {
+func (f *reportFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	formats, err := f.parseFormats()
+	if err != nil {
+		return usageError{err}
+	}
+	gate, err := f.gate()
 	if err != nil {
 		return usageError{err}
 	}
@@ -81,7 +89,7 @@ func (f *reportFlags) run(ctx context.Context, stdout io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	return gate(r, stderr)
 }
 
 func (f *reportFlags) parseFormats() ([]report.Format, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/thaw-lambda/thaw/extension"
 	"github.com/thaw-lambda/thaw/internal/lifecycle"
 	"github.com/thaw-lambda/thaw/internal/metric"
+	"github.com/thaw-lambda/thaw/report"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated documents")
@@ -124,7 +125,26 @@ OpenTelemetry Collector; the settings of our components are in their README file
 ## The command line
 
 ` + "`thaw --help`" + ` and ` + "`thaw COMMAND --help`" + ` list every flag. Nothing else is read, but ` + "`NO_COLOR`" + `.
-`)
+
+The exit code is 0 when everything worked, 1 when something did not, 2 when a condition of ` + "`--fail-on`" + ` or a budget was crossed, and 64
+when the command line is wrong.
+
+## The budget file
+
+` + "`thaw report --budget FILE`" + ` exits with 2 when a function is over a limit with 95 % confidence: when the near end of the interval is. What
+the data does not support is not checked, and said. The first entry whose pattern matches the name of a function is the function's.
+
+` + "```json" + `
+{
+  "version": 1,
+  "budgets": [
+    { "function": "checkout-*", "cold_start_rate": 0.02, "init_p95_ms": 800, "warm_p95_ms": 120 },
+    { "function": "*", "error_rate": 0.01, "cost_per_million_usd": 5 }
+  ]
+}
+` + "```" + `
+
+` + "Limits are `" + strings.Join(report.BudgetLimits(), "`, `") + "`. Rates are shares, 0.02 is 2 %.\n")
 	return b.String()
 }
 
