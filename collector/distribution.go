@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
 
 	"github.com/thaw-lambda/thaw/collector/coldstartconnector"
+	"github.com/thaw-lambda/thaw/collector/evidenceexporter"
 	"github.com/thaw-lambda/thaw/collector/promapiextension"
 	"github.com/thaw-lambda/thaw/collector/tsdbexporter"
 )
@@ -33,6 +34,7 @@ func Factories(opts ...promapiextension.Option) (otelcol.Factories, error) {
 	)
 	f.Exporters, errs[2] = otelcol.MakeFactoryMap[exporter.Factory](
 		tsdbexporter.NewFactory(),
+		evidenceexporter.NewFactory(),
 		otlpexporter.NewFactory(),
 		otlphttpexporter.NewFactory(),
 	)

@@ -24,6 +24,7 @@ func TestFactories(t *testing.T) {
 	check("memory_limiter processor", f.Processors[id("memory_limiter")] != nil)
 	check("coldstart connector", f.Connectors[id("coldstart")] != nil)
 	check("tsdb exporter", f.Exporters[id("tsdb")] != nil)
+	check("evidence exporter", f.Exporters[id("evidence")] != nil)
 	check("otlp_http exporter", f.Exporters[id("otlp_http")] != nil)
 	check("otlphttp exporter, its old name", f.Exporters[id("otlphttp")] != nil)
 	check("otlp exporter", f.Exporters[id("otlp")] != nil)
@@ -32,6 +33,7 @@ func TestFactories(t *testing.T) {
 	for _, cfg := range []component.Config{
 		f.Connectors[id("coldstart")].CreateDefaultConfig(),
 		f.Exporters[id("tsdb")].CreateDefaultConfig(),
+		f.Exporters[id("evidence")].CreateDefaultConfig(),
 		f.Extensions[id("promapi")].CreateDefaultConfig(),
 	} {
 		if err := componenttest.CheckConfigStruct(cfg); err != nil {

@@ -14,6 +14,8 @@
 //	  - Package coldstartconnector counts what the spans of Thaw's extension say.
 //	    What it has acknowledged is counted once, whatever happens to the process.
 //	  - Package tsdbexporter writes metrics into the embedded store.
+//	  - Package evidenceexporter keeps the traces of the slowest and the newest
+//	    cold starts in files, which the promapi extension serves.
 //	  - Package promapiextension holds that store and answers PromQL.
 //
 // Everything from the receiver to the connector is synchronous: no batch

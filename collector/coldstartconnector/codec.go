@@ -201,6 +201,7 @@ func codeInit(c codec, i *lifecycle.Init) {
 		codeString(c, &p.Basis)
 		codeDuration(c, &p.Duration)
 	})
+	codePointer(c, &i.Profile, codeProfile)
 }
 
 func codeShutdown(c codec, s *lifecycle.Shutdown) {

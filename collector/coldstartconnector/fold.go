@@ -160,6 +160,7 @@ func (f fold) init(in *lifecycle.Init) {
 	if in.Self.Ready > 0 {
 		f.function.observe(selfReady, in.Self.Ready.Seconds())
 	}
+	f.packages(in)
 }
 
 // cluster adds a value to the environment-hour it happened in, and keeps the

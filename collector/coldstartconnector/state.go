@@ -47,6 +47,8 @@ const (
 	cpuUsage
 	fullSpeed
 	implausibleCPU
+	packageDuration
+	initProfiled
 	heartbeat
 	duplicates
 	rejected
@@ -88,6 +90,9 @@ var families = [...]metric.Definition{
 	cpuUsage:               metric.CPUUsage,
 	fullSpeed:              metric.FullSpeedDuration,
 	implausibleCPU:         metric.ImplausibleCPU,
+
+	packageDuration: metric.InitPackageDuration,
+	initProfiled:    metric.InitProfiled,
 
 	heartbeat:  metric.Heartbeat,
 	duplicates: metric.Duplicates,

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,7 @@ type promapi struct {
 
 	mu      sync.Mutex
 	flushes map[string]func(context.Context) error
+	mounts  map[string]http.Handler
 }
 
 var (
@@ -58,7 +60,7 @@ var (
 )
 
 func newExtension(cfg *Config, set extension.Settings, opts options) *promapi {
-	return &promapi{cfg: cfg, set: set, opts: opts, flushes: map[string]func(context.Context) error{}}
+	return &promapi{cfg: cfg, set: set, opts: opts, flushes: map[string]func(context.Context) error{}, mounts: map[string]http.Handler{}}
 }
 
 // Start opens the store and serves the API.
@@ -121,6 +123,36 @@ func (p *promapi) OnFlush(name string, flush func(context.Context) error) (remov
 	}
 }
 
+// Mount serves h at a path below /api/, and below that, until the returned
+// function is called. The evidence exporter looks for an extension that has it.
+func (p *promapi) Mount(path string, h http.Handler) (remove func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mounts[path] = h
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.mounts, path)
+	}
+}
+
+// serveMounted passes a request on to what is mounted for its path.
+func (p *promapi) serveMounted(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	var found http.Handler
+	for path, h := range p.mounts {
+		if r.URL.Path == path || strings.HasPrefix(r.URL.Path, path+"/") {
+			found = h
+		}
+	}
+	p.mu.Unlock()
+	if found == nil {
+		http.NotFound(w, r)
+		return
+	}
+	found.ServeHTTP(w, r)
+}
+
 // NotifyConfigSnapshot keeps the configuration for [WithReady].
 func (p *promapi) NotifyConfigSnapshot(_ context.Context, s extensioncapabilities.ConfigSnapshot) error {
 	p.conf = s.Effective()
@@ -180,6 +212,7 @@ func (p *promapi) handler(addr net.Addr) http.Handler {
 	// Grafana asks for these of every Prometheus.
 	mux.HandleFunc("GET /api/v1/rules", empty("groups"))
 	mux.HandleFunc("GET /api/v1/alerts", empty("alerts"))
+	mux.HandleFunc("/api/", p.serveMounted)
 	mux.Handle("/", p.root(mux))
 	return p.guard(addr, http.MaxBytesHandler(mux, maxBody))
 }

@@ -64,6 +64,20 @@ func (p *promapi) ask(method, target string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
+func TestMount(t *testing.T) {
+	p := startTest(t, testConfig(t))
+	remove := p.Mount("/api/things", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
+	for target, want := range map[string]int{"/api/things": 200, "/api/things/1": 200, "/api/thingsandmore": 404, "/api/v1/nothing": 404, "/api/v1/query?query=1": 200} {
+		if code, body := p.ask(http.MethodGet, target); code != want {
+			t.Errorf("%s: %d %s, want %d", target, code, body, want)
+		}
+	}
+	remove()
+	if code, _ := p.ask(http.MethodGet, "/api/things"); code != 404 {
+		t.Errorf("what was taken back is served: %d", code)
+	}
+}
+
 func (p *promapi) append(t *testing.T, at time.Time, name string, v float64) {
 	t.Helper()
 	app := p.AppenderV2(context.Background())

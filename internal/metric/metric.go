@@ -170,7 +170,7 @@ func All() []Definition {
 		LogLatency, LogLines, PlatformDropped, ReportsMissing, SelfReady, SelfCPU,
 		Clusters, ClusterNN, ClusterSS, ClusterNS, FunctionInfo,
 		Heartbeat, Duplicates, Rejected,
-	}, EventTime(), Usage())
+	}, EventTime(), Usage(), Packages())
 }
 
 // Prometheus returns the metric's name in PromQL.
