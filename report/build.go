@@ -154,6 +154,7 @@ func (b *builder) function() *Function {
 	b.dimensions(f)
 	counts(f, all)
 	inits(f, all)
+	settled(f, &all.settled)
 	f.DurationMS = durations(all)
 	f.FirstInvokePenalty = b.penalty()
 	f.MemoryUsed = memoryUsed(all.memory, all.warmEffect())

@@ -48,6 +48,7 @@ func (s *simulated) run(rng *rand.Rand, w workload, environments, calls int) {
 			s.invoke(c)
 		}
 		s.shutdowns["spindown"]++
+		s.settle(calls)
 	}
 }
 

@@ -50,6 +50,7 @@ type group struct {
 	selfReady      stats.Histogram
 	selfCPU        float64
 	clusters       map[string]stats.Clusters // by thaw.quantity; N and S are not filled
+	settled        settledFacts
 }
 
 func newGroup() *group {
@@ -59,6 +60,7 @@ func newGroup() *group {
 		parts: map[partID]stats.Histogram{}, inits: map[initID]float64{},
 		shutdowns: map[string]float64{}, logLatency: map[string]stats.Histogram{},
 		logLines: map[string]float64{}, clusters: map[string]stats.Clusters{},
+		settled: newSettledFacts(),
 	}
 }
 
@@ -79,7 +81,7 @@ type put func(g *group, label func(attribute string) string, s Sample)
 // counters lists every metric that is summed, and where it goes.
 func counters() map[string]put {
 	type labels = func(string) string
-	return map[string]put{
+	return settledCounters(map[string]put{
 		metric.Invocations.Name: func(g *group, l labels, s Sample) { g.invocations[l(metric.LabelStart)] += s.Value },
 		metric.ColdStarts.Name:  func(g *group, _ labels, s Sample) { g.coldStarts += s.Value },
 		metric.Errors.Name:      func(g *group, l labels, s Sample) { g.errors[l(metric.LabelErrorType)] += s.Value },
@@ -108,7 +110,7 @@ func counters() map[string]put {
 		metric.ClusterNN.Name:       cluster(func(v float64) stats.Clusters { return stats.Clusters{NN: v} }),
 		metric.ClusterSS.Name:       cluster(func(v float64) stats.Clusters { return stats.Clusters{SS: v} }),
 		metric.ClusterNS.Name:       cluster(func(v float64) stats.Clusters { return stats.Clusters{NS: v} }),
-	}
+	})
 }
 
 func cluster(of func(float64) stats.Clusters) put {
@@ -141,6 +143,7 @@ func (g *group) add(o *group) {
 	for quantity, c := range o.clusters {
 		g.clusters[quantity] = g.clusters[quantity].Add(c)
 	}
+	g.settled.add(&o.settled)
 	g.coldStarts += o.coldStarts
 	g.timeouts += o.timeouts
 	g.dropped += o.dropped

@@ -90,6 +90,12 @@ type Function struct {
 	// ErrorTypes splits Errors.
 	ErrorTypes []Count `json:"error_types"`
 
+	// ColdStartCauses says why. It lags behind ColdStarts by the collector's
+	// watermark.
+	ColdStartCauses []Count     `json:"cold_start_causes"`
+	Concurrency     Concurrency `json:"concurrency"`
+	Environments    Lives       `json:"environments"`
+
 	ColdStartRate Rate `json:"cold_start_rate"`
 	ErrorRate     Rate `json:"error_rate"`
 	TimeoutRate   Rate `json:"timeout_rate"`

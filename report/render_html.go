@@ -75,6 +75,7 @@ func words() template.FuncMap {
 	}
 	return template.FuncMap{
 		"rangeText": rangeText, "thousands": thousands, "coldRatio": coldRatio, "initText": initText,
+		"causeText": causeText, "concurrencyLine": concurrencyLine, "livesLine": livesLine,
 		"archNote": archNote, "insufficient": insufficientText, "demand": demandText, "sizes": sizesText,
 		"percent": maybe(percent), "usd": maybe(usd), "ms": maybe(ms), "mb": maybe(megabytes),
 		// A median has a floor of its own, below that of the other quantiles.

@@ -60,6 +60,7 @@ func markdownFunction(w io.Writer, f *Function) {
 		fmt.Fprintf(w, "| %d MB%s | %s | %s | %s | %s | %s | %s |\n", p.MemoryMB, archNote(f, p), thousands(p.Invocations), thousands(p.ColdStarts),
 			optional(d.Mean, ms), supported(d.P50, d.Have, 10, ms), supported(d.P95, d.Have, d.Need, ms), intervalText(p.CostInterval, usd))
 	}
+	markdownCauses(w, f)
 	fmt.Fprintf(w, "\nMemory advice: %s. %s\n", adviceText(f.Recommendation), markdown(f.Recommendation.Reason))
 	for _, i := range f.Insufficient {
 		fmt.Fprintf(w, "- not enough data for %s\n", markdown(insufficientText(i)))

@@ -99,6 +99,9 @@ func (t *terminal) function(f *Function) {
 	t.table(table)
 	t.wrap(plain, "  memory: ", adviceText(f.Recommendation)+". "+printable(f.Recommendation.Reason))
 	t.wrap(plain, "  init: ", fmt.Sprintf("p50 %s, p95 %s (n = %s); %s", optional(f.InitMS.P50, ms), optional(f.InitMS.P95, ms), thousands(f.InitMS.Have), printable(initText(f))))
+	t.wrap(plain, "  why cold: ", printable(causesLine(f)))
+	t.wrap(plain, "  concurrency: ", concurrencyLine(f))
+	t.wrap(plain, "  environments: ", livesLine(f))
 	t.wrap(plain, "  first request: ", fmt.Sprintf("%s longer than a warm one (n = %s)", optional(f.FirstInvokePenalty.Mean, ms), thousands(f.FirstInvokePenalty.Have)))
 	t.wrap(plain, "  logs: ", fmt.Sprintf("p50 %s, p95 %s late at the extension; %s lines, %s kept by a freeze", optional(f.LogLatencyMS.P50, ms),
 		optional(f.LogLatencyMS.P95, ms), thousands(f.Logs.Lines), optional(f.Logs.FrozenShare.Value, percent)))

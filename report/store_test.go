@@ -283,6 +283,7 @@ func (s *simulated) series() []labelled {
 		add(metric.ClusterSS, num(ss), metric.LabelQuantity, quantity)
 		add(metric.ClusterNS, num(ns), metric.LabelQuantity, quantity)
 	}
+	s.settledSeries(func(d metric.Definition, v Sample, extra ...string) { add(d, v, extra...) })
 	add(metric.MemUsage, hist(s.group.memory))
 	add(metric.BilledDuration, hist(s.group.billed))
 	add(metric.ExtensionOverhead, hist(s.overhead))
