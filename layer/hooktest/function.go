@@ -40,8 +40,10 @@ type Function struct {
 	answers  chan Answer
 	exited   chan struct{}
 
-	mu   sync.Mutex
-	next int // how often it asked for an invocation
+	mu      sync.Mutex
+	next    int // how often it asked for an invocation
+	started time.Time
+	init    time.Duration // from its start to the first of these
 }
 
 // Answer is what a function posted.
@@ -76,6 +78,7 @@ func Start(t testing.TB, c Command) *Function {
 	}, c.Env...)
 	f.cmd.Stdout, f.cmd.Stderr = f.output, f.output
 	f.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	f.started = time.Now()
 	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +88,7 @@ func Start(t testing.TB, c Command) *Function {
 	}()
 	t.Cleanup(func() {
 		f.Kill()
-		if t.Failed() {
+		if t.Failed() && f.Output() != "" {
 			t.Logf("the function said:\n%s", f.Output())
 		}
 	})
@@ -105,7 +108,9 @@ func (f *Function) api() http.Handler {
 
 func (f *Function) serveNext(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
-	f.next++
+	if f.next++; f.next == 1 {
+		f.init = time.Since(f.started)
+	}
 	id := fmt.Sprintf("%08d-0000-4000-8000-000000000000", f.next)
 	f.mu.Unlock()
 	select {
@@ -134,6 +139,13 @@ func (f *Function) accept(w http.ResponseWriter, r *http.Request, kind string) {
 // Invoke sends an event and returns the answer.
 func (f *Function) Invoke(event string) Answer {
 	f.t.Helper()
+	f.Send(event)
+	return f.Answer()
+}
+
+// Send waits until the function has taken the event.
+func (f *Function) Send(event string) {
+	f.t.Helper()
 	select {
 	case f.events <- event:
 	case got := <-f.answers:
@@ -143,7 +155,6 @@ func (f *Function) Invoke(event string) Answer {
 	case <-time.After(patience):
 		f.t.Fatal("the function never asked for an event")
 	}
-	return f.Answer()
 }
 
 // Answer waits for what the function posts.
@@ -173,6 +184,37 @@ func (f *Function) WaitNext(n int) {
 		defer f.mu.Unlock()
 		return f.next >= n
 	})
+}
+
+// Init is how long the init took, from the start of the process until it asked
+// for an invocation.
+func (f *Function) Init() time.Duration {
+	f.t.Helper()
+	f.WaitNext(1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.init
+}
+
+// WaitNextOrExit waits until the init is over. It reports whether it succeeded.
+func (f *Function) WaitNextOrExit() bool {
+	f.t.Helper()
+	asked := func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.next > 0
+	}
+	f.wait("end of the init", func() bool { return asked() || f.hasExited() })
+	return asked()
+}
+
+func (f *Function) hasExited() bool {
+	select {
+	case <-f.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 // WaitProfile waits until the profile contains the text.

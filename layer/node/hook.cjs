@@ -457,10 +457,13 @@ function followClient(client) {
 const followHTTP = guard(() => {
   if (channels !== undefined || native !== undefined) return;
   const { channel } = apply(_load, Module, ["diagnostics_channel", module, false]);
-  const isNext = (m) => m.request.method === "GET" && m.request.path.endsWith("/runtime/invocation/next");
+  const isNext = ({ request }) => request.method === "GET" && request.path.endsWith("/runtime/invocation/next");
+  const isAnswer = ({ request }) => request.method === "POST" && request.path.includes("/runtime/invocation/");
+  const began = guard((m) => (isNext(m) ? askNext() : invoked && isAnswer(m) && flush()));
+  const got = guard((m) => isNext(m) && gotNext());
   channels = [
-    [channel("http.client.request.start"), (m) => isNext(m) && askNext()],
-    [channel("http.client.response.finish"), (m) => isNext(m) && gotNext()],
+    [channel("http.client.request.start"), began],
+    [channel("http.client.response.finish"), got],
   ];
   for (const [c, f] of channels) c.subscribe(f);
 });

@@ -115,7 +115,7 @@ const _ = require("lodash");
 const shapes = require("./shapes");
 const s3 = new S3Client({ region: "us-east-1" });
 const ddb = new DynamoDBClient({ region: "us-east-1" });
-exports.handler = async () => _.add(shapes.area7(2), 3);
+exports.handler = async (event) => (event.exit ? process.exit(0) : _.add(shapes.area7(2), 3));
 `}
 	var barrel strings.Builder
 	for i := range 120 {
@@ -153,6 +153,15 @@ func mark(t testing.TB, p *hooktest.Profile, name string) int64 {
 		t.Fatalf("mark %s: %v", name, err)
 	}
 	return us
+}
+
+func number(t testing.TB, s string) float64 {
+	t.Helper()
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestVectors(t *testing.T) {

@@ -15,7 +15,8 @@ try {
       else delete env.NODE_OPTIONS;
     }
     // Workers load what their parent has preloaded. There, chdir is not to be had.
-    if (env.THAW_PROFILE !== "off" && !process.chdir.disabled) require("./hook.cjs")(began);
+    var wanted = env.THAW_PROFILE !== "off" && !process.chdir.disabled;
+    if (wanted && module.constructor.prototype.load.name !== "loadHook") require("./hook.cjs")(began);
     delete require.cache[__filename];
   })(process.uptime(), process.env);
 } catch (e) {

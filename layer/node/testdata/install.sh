@@ -13,7 +13,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 
-VERSIONS="20.20.2 24.21.0"
+VERSIONS="20.20.2 24.21.0 16.20.2" # the last is for what an old one does with the hook
 
 check=false
 [ "${1:-}" = --check ] && check=true

@@ -1,0 +1,100 @@
+package node_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/thaw-lambda/thaw/layer/hooktest"
+)
+
+// The promise: by its own accounting the hook costs at most 3 ms, or 2 % of the
+// init where that is more; the median of 20 inits.
+const (
+	promisedMS    = 3
+	promisedShare = 0.02
+	inits         = 20
+)
+
+// BenchmarkCost holds the promise, for a function of real packages and for one
+// that loads nothing. It says what was measured: hook-ms of init-ms, and
+// unseen-ms, what Node.js takes to find and compile the hook's first file, which
+// the hook cannot see.
+func BenchmarkCost(b *testing.B) {
+	small := map[string]string{"app.js": `exports.handler = async () => 1;`}
+	for _, n := range nodes(b) {
+		b.Run(n.name+"/real", func(b *testing.B) { n.cost(b, real(b)) })
+		b.Run(n.name+"/small", func(b *testing.B) { n.cost(b, write(b, small)) })
+	}
+}
+
+func (n node) cost(b *testing.B, dir string) {
+	for b.Loop() {
+		var costs, lengths, shares []float64
+		for range inits {
+			f := hooktest.Start(b, n.hooked(b, dir))
+			f.Invoke(`{}`)
+			f.WaitNext(2)
+			f.Kill()
+			p := parse(b, f.Profile())
+			cost, length := float64(mark(b, p, "hook_us"))/1000, float64(mark(b, p, "first_next"))/1000
+			costs, lengths = append(costs, cost), append(lengths, length)
+			shares = append(shares, cost/max(promisedMS, promisedShare*length))
+		}
+		b.ReportMetric(median(costs), "hook-ms")
+		b.ReportMetric(median(lengths), "init-ms")
+		b.ReportMetric(n.unseen(b), "unseen-ms")
+		if used := median(shares); used > 1 {
+			b.Errorf("the hook costs %.2f times what is promised", used)
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// unseen is what finding, reading and compiling a file as long as thaw.cjs takes.
+func (n node) unseen(b *testing.B) float64 {
+	b.Helper()
+	files := write(b, map[string]string{
+		"a.cjs": `globalThis.since = process.uptime();`,
+		"b.cjs": "globalThis.between = process.uptime() - globalThis.since;\n//" + strings.Repeat("x", 1000),
+	})
+	var took []float64
+	for range inits {
+		c := n.bare(b, write(b, map[string]string{"app.js": `exports.handler = async () => 1000 * globalThis.between;`}))
+		c.Env = []string{"NODE_OPTIONS=--require " + files + "/a.cjs --require " + files + "/b.cjs"}
+		took = append(took, number(b, hooktest.Start(b, c).Invoke(`{}`).Body))
+	}
+	return median(took)
+}
+
+// BenchmarkInit compares inits with the hook to inits without it, and these with
+// one another: aa-% is what the machine does by itself, and what is not clearly
+// above it is not resolved.
+func BenchmarkInit(b *testing.B) {
+	for _, n := range nodes(b) {
+		b.Run(n.name, func(b *testing.B) {
+			dir := real(b)
+			variants := []hooktest.Command{n.bare(b, dir), n.bare(b, dir), n.hooked(b, dir)}
+			times := make([][]float64, len(variants))
+			for b.Loop() {
+				for range inits {
+					for i, c := range variants {
+						f := hooktest.Start(b, c)
+						times[i] = append(times[i], f.Init().Seconds()*1000)
+						f.Kill()
+					}
+				}
+			}
+			base := median(times[0])
+			b.ReportMetric(base, "init-ms")
+			b.ReportMetric(100*(median(times[1])/base-1), "aa-%")
+			b.ReportMetric(100*(median(times[2])/base-1), "hook-%")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
