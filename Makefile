@@ -58,9 +58,10 @@ lint: ## gofmt, vet, staticcheck
 	$(GO) run $(STATICCHECK) ./...
 
 .PHONY: bench
-bench: build ## what the extension costs, against a bare net/http extension in the same run
+bench: build ## what the extension costs against a bare one in the same run, and what the hooks cost
 	$(GO) test ./extension -run '^$$' -bench ExecToReady -benchtime 60x -timeout 20m
 	$(GO) test ./extension ./report/... ./collector/... ./cmd/thaw-collector -run '^$$' -bench '[^y]$$' -timeout 20m
+	$(GO) test ./layer/node -run '^$$' -bench . -benchtime 1x -timeout 20m
 
 .PHONY: generate
 generate: ## rewrite what is generated: docs/telemetry.md, docs/config.md, dashboards, golden files

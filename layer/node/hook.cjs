@@ -160,11 +160,32 @@ function guard(f) {
   };
 }
 
-const begin = guard((kind, name, path) => {
+function begin(kind, name, path) {
+  try {
+    return beginRecord(kind, name, path);
+  } catch {
+    stop();
+    return 0;
+  }
+}
+
+function end(id, threw) {
+  try {
+    if (!off) endRecord(id, threw);
+  } catch {
+    stop();
+  }
+}
+
+function beginRecord(kind, name, path) {
   const t = now();
   const imported = asked === "" || asked === path;
   asked = "";
-  if (count >= MAX_RECORDS || volume >= MAX_VOLUME) return beginBeyond(kind, name, path, t);
+  if (count >= MAX_RECORDS || volume >= MAX_VOLUME) {
+    beginBeyond(kind, name, path, t);
+    cost += now() - t;
+    return -1;
+  }
   const id = ++count;
   volume += 48 + 2 * path.length;
   parents[id] = parentOf(path, imported);
@@ -182,15 +203,17 @@ const begin = guard((kind, name, path) => {
   starts[id] = t;
   if (t - lastWrite >= TICK) writeAll();
   else if (earlyWrites < 8 || early < t * 0.0015) announce(path);
-  const spent = now() - t;
-  cost += spent;
+  cost += now() - t;
   return id;
-});
+}
 
-const end = guard((id, threw) => {
-  if (off) return;
+function endRecord(id, threw) {
   const t = now();
-  if (id < 0) return endBeyond(t);
+  if (id < 0) {
+    endBeyond(t);
+    cost += now() - t;
+    return;
+  }
   // Whatever has not been ended inside it never will be.
   let top;
   do top = stack.pop();
@@ -201,7 +224,7 @@ const end = guard((id, threw) => {
   if (threw) flags[id] += "e";
   if (threw && stack.length === 0) flush();
   cost += now() - t;
-});
+}
 
 // cpuTime is read at most once a millisecond: it is a system call, and matters
 // where time was spent.
@@ -280,7 +303,6 @@ function beginBeyond(kind, name, path, t) {
   const own = at < 0 ? path.slice(0, path.lastIndexOf("/")) : path.slice(path.lastIndexOf("/node_modules/") + 14, at);
   beyondStack.push({ kind, name: own || name, start: t, inner: 0, bytes: 0 });
   stack.push(-1);
-  return -1;
 }
 
 function endBeyond(t) {
