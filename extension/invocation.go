@@ -375,6 +375,9 @@ func (m *machine) classify(inv *invocation) {
 	}
 	settled.RequestID = inv.RequestID
 	inv.StartType, inv.Init = lifecycle.Cold, settled
+	if in.Phase == lifecycle.PhaseInvoke && severity(in.Status) > severity(lifecycle.Success) {
+		inv.Run = nil // there was none: what is told as such is the init again
+	}
 }
 
 // first is for the first invocation of an environment that was ready, and

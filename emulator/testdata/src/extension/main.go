@@ -45,7 +45,12 @@ func main() {
 	if sink != "" && mode != "quiet" {
 		subscribe(header)
 	}
+	if mode == "registered" { // crash in the init, when the others have registered
+		time.Sleep(50 * time.Millisecond)
+		os.Exit(2)
+	}
 	if mode == "initerror" {
+		time.Sleep(50 * time.Millisecond) // as above
 		header["Lambda-Extension-Function-Error-Type"] = "Extension.Test"
 		call(http.MethodPost, "/2020-01-01/extension/init/error", header, "{}")
 		os.Exit(1)
