@@ -31,6 +31,8 @@ type Options struct {
 	// PriceRegion prices functions of regions that have no price, such as those
 	// of a local Lambda. Empty: they have no cost.
 	PriceRegion string
+	// Prices is the price list; nil is the embedded one.
+	Prices *pricing.Table
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -48,6 +50,13 @@ func (o *Options) setDefaults() error {
 	if o.Start.IsZero() {
 		o.Start = o.End.Add(-o.Since)
 	}
+	if o.Prices == nil {
+		prices, err := pricing.Load()
+		if err != nil {
+			return err
+		}
+		o.Prices = prices
+	}
 	// The API counts in milliseconds.
 	o.Start, o.End = o.Start.UTC().Truncate(time.Millisecond), o.End.UTC().Truncate(time.Millisecond)
 	if !o.Start.Before(o.End) {
@@ -59,10 +68,6 @@ func (o *Options) setDefaults() error {
 // Build asks the source and returns the report.
 func Build(ctx context.Context, source Source, o Options) (*Report, error) {
 	if err := o.setDefaults(); err != nil {
-		return nil, err
-	}
-	prices, err := pricing.Load()
-	if err != nil {
 		return nil, err
 	}
 	w, err := newWindow(ctx, source, o.Start, o.End)
@@ -78,16 +83,17 @@ func Build(ctx context.Context, source Source, o Options) (*Report, error) {
 		GeneratedAt:   o.Now().UTC().Truncate(time.Second),
 		ThawVersion:   version.String(),
 		Range:         Range{o.Start, o.End, o.End.Sub(o.Start).Seconds()},
-		Pricing: PricingInfo{Currency: "USD", Date: pricing.Date,
-			Note: "On-demand list prices of the first tier, without free tier and savings plans; " + priceNote(o.PriceRegion)},
+		Pricing: PricingInfo{Currency: "USD", Date: o.Prices.Date,
+			Note: "On-demand list prices, by the tier that the account's volume reaches in a month, without free tier and savings plans; " + priceNote(o.PriceRegion)},
 		Functions: []*Function{}, Findings: []Finding{}, Gaps: []Gap{},
 	}
 	if c, ok := source.(*Client); ok {
 		r.Source = c.Redacted()
 	}
 	r.Gaps = append(r.Gaps, w.gaps...)
+	volumes := monthlyVolumes(all, o.End.Sub(o.Start))
 	for _, f := range all {
-		if built := (&builder{f, prices, &o}).function(); built != nil {
+		if built := (&builder{f, volumes, &o}).function(); built != nil {
 			r.Functions = append(r.Functions, built)
 		}
 	}
@@ -133,7 +139,7 @@ func collectorTotals(ctx context.Context, source Source, w *window) (CollectorTo
 // builder makes the report of one function from its facts.
 type builder struct {
 	*facts
-	prices  *pricing.Table
+	volumes map[volumeID]float64
 	options *Options
 }
 

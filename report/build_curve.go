@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/thaw-lambda/thaw/internal/lifecycle"
 	"github.com/thaw-lambda/thaw/internal/metric"
@@ -105,14 +106,37 @@ func estimate(c stats.Clusters, factor, offset float64) Estimate {
 	return e
 }
 
-// price returns the price in the function's region, or in the one that stands
-// in for it.
-func (b *builder) price(arch string) (pricing.Price, error) {
-	price, err := b.prices.OnDemand(b.id.region, arch)
-	if err != nil && b.options.PriceRegion != "" {
-		return b.prices.OnDemand(b.options.PriceRegion, arch)
+// volumeID is what the tiers of the duration price count together.
+type volumeID struct{ account, region, arch string }
+
+// month is what prices and savings are stated for.
+const month = 30 * 24 * time.Hour
+
+// monthlyVolumes returns the billed GB-seconds of a month, as the range has
+// them.
+func monthlyVolumes(all map[functionID]*facts, length time.Duration) map[volumeID]float64 {
+	out := map[volumeID]float64{}
+	for id, f := range all {
+		for group, g := range f.groups {
+			seconds := g.billed.Sum * float64(month) / float64(length)
+			out[volumeID{id.account, id.region, group.arch}] += pricing.GBSeconds(float64(number64(group.memoryMB)), seconds)
+		}
 	}
-	return price, err
+	return out
+}
+
+// price returns the price in the function's region, or in the one that stands
+// in for it, at the volume of its account.
+func (b *builder) price(arch string) (pricing.Price, error) {
+	volume := b.volumes[volumeID{b.id.account, b.id.region, arch}]
+	rates, err := b.options.Prices.Rates(b.id.region, arch)
+	if err != nil && b.options.PriceRegion != "" {
+		rates, err = b.options.Prices.Rates(b.options.PriceRegion, arch)
+	}
+	if err != nil {
+		return pricing.Price{}, err
+	}
+	return rates.Price(volume)
 }
 
 // cost adds up what the invocations of all sizes cost. Sizes are independent,
@@ -128,7 +152,7 @@ func (b *builder) cost(f *Function) {
 			f.CostPerMillionUSD, f.PriceBasis = f.CostUSD, ""
 			return
 		}
-		f.PriceBasis = fmt.Sprintf("%s (%s)", c.price.Basis, c.price.Region)
+		f.PriceBasis = fmt.Sprintf("%s (%s, %s)", c.price.Basis, c.price.Region, c.price.Date)
 		perSecond := c.price.PerGBSecond * float64(p.MemoryMB) / 1024
 		usd += float64(p.Invocations)*c.price.PerRequest + perSecond*c.billed.S
 		n += float64(p.Invocations)

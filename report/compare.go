@@ -61,6 +61,8 @@ type CompareOptions struct {
 	Functions []string
 	// PriceRegion prices functions of regions that have no price.
 	PriceRegion string
+	// Prices is the price list; nil is the embedded one.
+	Prices *pricing.Table
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -266,9 +268,12 @@ func Compare(ctx context.Context, source Source, o CompareOptions) (*Comparison,
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	prices, err := pricing.Load()
-	if err != nil {
-		return nil, err
+	if o.Prices == nil {
+		prices, err := pricing.Load()
+		if err != nil {
+			return nil, err
+		}
+		o.Prices = prices
 	}
 	out := &Comparison{
 		SchemaVersion: ComparisonVersion,
@@ -290,7 +295,7 @@ func Compare(ctx context.Context, source Source, o CompareOptions) (*Comparison,
 		if before[id] == nil {
 			continue
 		}
-		c := comparer{&o, &builder{f, prices, &Options{PriceRegion: o.PriceRegion}}, before[id], f}
+		c := comparer{&o, o.builder(f), before[id], f}
 		if got := c.function(); got != nil {
 			out.Functions = append(out.Functions, *got)
 		}
@@ -299,10 +304,16 @@ func Compare(ctx context.Context, source Source, o CompareOptions) (*Comparison,
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region))
 	})
 	judge(out.Functions)
-	if err := since(ctx, source, &o, out, before, after, prices); err != nil {
+	if err := since(ctx, source, &o, out, before, after); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// builder prices both sides alike, in the first tier: what is compared is the
+// function, and not the volume of its account.
+func (o *CompareOptions) builder(f *facts) *builder {
+	return &builder{f, nil, &Options{PriceRegion: o.PriceRegion, Prices: o.Prices}}
 }
 
 // factsOf returns what the store knows of one side.

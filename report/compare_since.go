@@ -8,13 +8,12 @@ import (
 	"time"
 
 	"github.com/thaw-lambda/thaw/internal/metric"
-	"github.com/thaw-lambda/thaw/internal/pricing"
 	"github.com/thaw-lambda/thaw/report/stats"
 )
 
 // since adds when new versions were first seen, and which of them a
 // significant change came with.
-func since(ctx context.Context, source Source, o *CompareOptions, out *Comparison, before, after map[functionID]*facts, prices *pricing.Table) error {
+func since(ctx context.Context, source Source, o *CompareOptions, out *Comparison, before, after map[functionID]*facts) error {
 	for i := range out.Functions {
 		f := &out.Functions[i]
 		if !slices.ContainsFunc(f.Changes, func(c Change) bool { return c.Significant }) {
@@ -26,7 +25,7 @@ func since(ctx context.Context, source Source, o *CompareOptions, out *Compariso
 		}
 		f.Deploys = deploys
 		id := functionID{f.Account, f.Region, f.Name}
-		c := comparer{o, &builder{after[id], prices, &Options{PriceRegion: o.PriceRegion}}, before[id], after[id]}
+		c := comparer{o, o.builder(after[id]), before[id], after[id]}
 		for j := range f.Changes {
 			if f.Changes[j].Significant {
 				f.Changes[j].Since = c.since(f, f.Changes[j])

@@ -23,6 +23,7 @@ type compareFlags struct {
 	since         time.Duration
 	functions     []string
 	priceRegion   string
+	prices        string
 	format        string
 	failOn        []string
 	timeout       time.Duration
@@ -61,6 +62,7 @@ With --fail-on the exit code is 2 when a quantity rose by more than a share, wit
 	flags.DurationVar(&f.since, "since", 24*time.Hour, "length of the range up to now, and of the one before it, where --before and --after are not given")
 	flags.StringSliceVar(&f.functions, "function", nil, "names of functions; all when not given")
 	flags.StringVar(&f.priceRegion, "price-region", "", "region whose prices stand in where a function's has none, as us-east-1")
+	pricesFlag(flags, &f.prices)
 	flags.StringVar(&f.format, "format", "text", "text, md or json")
 	flags.StringArrayVar(&f.failOn, "fail-on", nil, "condition for exit code 2, such as 'init_p95_ms>10%'; may be given several times")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for the answers")
@@ -71,6 +73,9 @@ func (f *compareFlags) run(ctx context.Context, stdout io.Writer) error {
 	o, gates, err := f.parse(time.Now())
 	if err != nil {
 		return usageError{err}
+	}
+	if o.Prices, err = loadPrices(f.prices); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()

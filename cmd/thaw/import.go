@@ -29,6 +29,7 @@ type importFlags struct {
 	out, dataDir string
 	keep         bool
 	priceRegion  string
+	prices       string
 }
 
 func newImportCmd() *cobra.Command {
@@ -71,6 +72,7 @@ cannot be read is counted as unparsed and shown; it stops nothing.`,
 	flags.StringVar(&f.dataDir, "data-dir", "", "empty folder to keep the store of the report in; a temporary one when not given")
 	flags.BoolVar(&f.keep, "keep", false, "leave that store and its page serving until Ctrl-C")
 	flags.StringVar(&f.priceRegion, "price-region", "", "region whose prices stand in where a function's is not known, as us-east-1")
+	pricesFlag(flags, &f.prices)
 	flags.StringVar(&f.arch, "arch", "", "architecture, x86_64 or arm64: no log names it")
 	return cmd
 }

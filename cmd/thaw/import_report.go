@@ -19,6 +19,10 @@ import (
 
 // report replays the log and writes the report on it to the folder.
 func (f *importFlags) report(ctx context.Context, log *cloudwatchlog.Log, stdout, stderr io.Writer) (err error) {
+	prices, err := loadPrices(f.prices)
+	if err != nil {
+		return err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("where thaw's companions are: %w", err)
@@ -40,7 +44,7 @@ func (f *importFlags) report(ctx context.Context, log *cloudwatchlog.Log, stdout
 		return errors.New("there is nothing to report on: no invocation and no init was read")
 	}
 	rep, err := report.Build(ctx, &report.Client{URL: collector.API()}, report.Options{
-		Start: start.Add(-time.Second), End: end.Add(2 * time.Second), PriceRegion: f.priceRegion,
+		Start: start.Add(-time.Second), End: end.Add(2 * time.Second), PriceRegion: f.priceRegion, Prices: prices,
 	})
 	if err != nil {
 		return fmt.Errorf("build the report: %w", err)

@@ -25,6 +25,7 @@ type reportFlags struct {
 	out         string
 	functions   []string
 	priceRegion string
+	prices      string
 	timeout     time.Duration
 	failOn      string
 	budget      string
@@ -59,6 +60,7 @@ and .txt. With --out - a single format goes to standard output.`,
 	flags.StringVar(&f.out, "out", "-", "folder for the files, or - for standard output")
 	flags.StringSliceVar(&f.functions, "function", nil, "names of functions; all when not given")
 	flags.StringVar(&f.priceRegion, "price-region", "", "region whose prices stand in where a function's has none, as us-east-1")
+	pricesFlag(flags, &f.prices)
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for the answers")
 	flags.StringVar(&f.failOn, "fail-on", "", "exit with 2 when there is a finding of this severity: urgent, or change for that and worse")
 	flags.StringVar(&f.budget, "budget", "", "file of limits; exit with 2 when one is crossed with 95 % confidence (docs/config.md)")
@@ -77,6 +79,9 @@ func (f *reportFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	options, err := f.options()
 	if err != nil {
 		return usageError{err}
+	}
+	if options.Prices, err = loadPrices(f.prices); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
