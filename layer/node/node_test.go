@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/thaw-lambda/thaw/layer"
 	"github.com/thaw-lambda/thaw/layer/hooktest"
 )
 
@@ -227,4 +229,29 @@ func checkReal(t *testing.T, p *hooktest.Profile, dir string) {
 		t.Errorf("handler from %d to %d, first next %d", begin, end, next)
 	}
 	t.Logf("%s: %d records; the hook cost %s of %s µs", p.Version, len(p.Records), p.Marks["hook_us"], p.Marks["first_next"])
+}
+
+// As the layer has it, with nothing but AWS_LAMBDA_EXEC_WRAPPER set.
+func TestWrapper(t *testing.T) {
+	var zip bytes.Buffer
+	if err := layer.Pack(&zip, strings.NewReader("#!/bin/sh\n")); err != nil {
+		t.Fatal(err)
+	}
+	opt := filepath.Join(t.TempDir(), "opt")
+	file := filepath.Join(t.TempDir(), "layer.zip")
+	if err := os.WriteFile(file, zip.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := layer.Unpack(file, opt); err != nil {
+		t.Fatal(err)
+	}
+	wrapper := filepath.Join(opt, layer.HooksPath, "wrapper")
+	for _, n := range nodes(t) {
+		dir := real(t)
+		c := n.bare(t, dir)
+		c.Args = append([]string{wrapper}, c.Args...)
+		c.Env = []string{"AWS_EXECUTION_ENV=AWS_Lambda_nodejs22.x", "AWS_LAMBDA_EXEC_WRAPPER=" + wrapper}
+		content := same(t, n.bare(t, dir), c)
+		checkReal(t, parse(t, content), dir)
+	}
 }
