@@ -13,22 +13,22 @@ import (
 // # Between which moments
 //
 // The extension is blocked in next while the function runs, so it cannot read
-// at the very ends of an invocation. It reads when it learns of an INVOKE, when
-// it learns that the run is over (platform.runtimeDone, often only after the
-// next thaw), and at the SHUTDOWN. What lies between the first and the next of
-// these readings belongs to the invocation.
+// at the very ends of an invocation. It reads when it learns that a run is over
+// (platform.runtimeDone, often only after the next thaw) or of the next INVOKE,
+// whichever comes first, and at the SHUTDOWN. Each reading ends one measurement
+// and begins the next: nothing is counted twice, and nothing is lost.
 //
-// The first reading is late by as long as the INVOKE takes to get here, while
-// the function has been given its event already. What it used by then is
-// missing from its invocation; where nothing was read at the end of the one
-// before, that has it instead. Both are the same few hundred microseconds on a
-// whole CPU, and about one quota (memory/1769 of 20 ms) on a small one, in
-// which the function and we compete. For a series of like invocations they
-// cancel out. extension/README.md has the measured error.
+// What is wrong by this has one direction. A reading comes late, by as long as
+// the event takes to get here, and when that is after a thaw, the function has
+// been given its next event meanwhile: what it used by then is counted with the
+// invocation before, and missing from its own. For a series of like invocations
+// that cancels out. What a function does after its run is over counts with the
+// next invocation. extension/README.md has the measured error.
 type meter struct {
 	source usageSource
-	open   bool
 	from   reading
+	// begun says that from was read, running that an invocation is measured.
+	begun, running bool
 }
 
 // usageSource reads the counters of the function's processes, as they are now.
@@ -68,32 +68,40 @@ func newMeter(env func(string) string) *meter {
 	return &meter{source: source}
 }
 
-// lap ends the measurement that is open and begins the next with the same
-// reading. What it returns is nil if none was open.
+// lap begins to measure an invocation. What it returns is the usage of the one
+// before, nil if that was measured to its end or there was none.
 func (m *meter) lap() *lifecycle.Usage {
 	if m == nil {
 		return nil
 	}
-	now := m.source.read()
-	usage := m.since(now)
-	m.from, m.open = now, true
+	var usage *lifecycle.Usage
+	if m.running || !m.begun {
+		usage = m.next()
+	}
+	m.running = true
 	return usage
 }
 
-// stop ends the measurement that is open.
+// stop ends the measurement of an invocation; nil if there is none.
 func (m *meter) stop() *lifecycle.Usage {
-	if m == nil || !m.open {
+	if m == nil || !m.running {
 		return nil
 	}
-	usage := m.since(m.source.read())
-	m.open = false
-	return usage
+	m.running = false
+	return m.next()
+}
+
+// next reads, and returns what was used since the reading before.
+func (m *meter) next() *lifecycle.Usage {
+	now := m.source.read()
+	defer func() { m.from, m.begun = now, true }()
+	if !m.begun {
+		return nil
+	}
+	return m.since(now)
 }
 
 func (m *meter) since(now reading) *lifecycle.Usage {
-	if !m.open {
-		return nil
-	}
 	u := &lifecycle.Usage{
 		CPU:        max(now.cpu-m.from.cpu, 0),
 		Steal:      max(now.steal-m.from.steal, 0),

@@ -87,7 +87,7 @@ func (s *procSource) read() reading {
 	s.clocks(&r)
 	if s.newcomers() || r.gone || len(s.processes) == 0 {
 		s.scan()
-		s.clocks(&r)
+		r.processes = len(s.processes)
 	}
 	for _, p := range s.processes {
 		r.cpu += p.cpu + p.ended

@@ -72,12 +72,13 @@ func TestMeter(t *testing.T) {
 	}, reset)
 }
 
-// A measurement that the end of the run has closed is not closed again by the
-// next INVOKE: what happens in between belongs to no invocation.
+// Each reading ends one measurement and begins the next, so that readings are
+// few, and what is between two invocations is not lost.
 func TestMeterStops(t *testing.T) {
-	m := meter{source: &counters{readings: []reading{
+	source := &counters{readings: []reading{
 		{processes: 1, cpu: 10 * msec}, {processes: 1, cpu: 25 * msec}, {processes: 1, cpu: 95 * msec}, {processes: 1, cpu: 96 * msec},
-	}}}
+	}}
+	m := meter{source: source}
 	m.lap()
 	if got := m.stop(); got.CPU != 15*msec {
 		t.Errorf("CPU %v", got.CPU)
@@ -86,10 +87,16 @@ func TestMeterStops(t *testing.T) {
 		t.Errorf("stopped twice: %+v", got)
 	}
 	if got := m.lap(); got != nil {
-		t.Errorf("what was between two invocations was measured: %+v", got)
+		t.Errorf("the invocation before was measured twice: %+v", got)
 	}
-	if got := m.lap(); got.CPU != msec {
+	if got := m.lap(); got.CPU != 70*msec {
 		t.Errorf("CPU %v", got.CPU)
+	}
+	if got := m.stop(); got.CPU != msec {
+		t.Errorf("CPU %v", got.CPU)
+	}
+	if len(source.readings) != 0 {
+		t.Errorf("%d readings were not made", len(source.readings))
 	}
 	var off *meter
 	if off.lap() != nil || off.stop() != nil {
@@ -153,7 +160,7 @@ func TestUsageBelongsToItsInvocation(t *testing.T) {
 			observe(r, i, begun(i))
 			observe(r, i, done(i))
 		}
-		checkUsages(t, usages(), []time.Duration{1 * msec, 3 * msec, 5 * msec}, []time.Duration{0, 900 * msec, 900 * msec})
+		checkUsages(t, usages(), []time.Duration{1 * msec, 2 * msec, 3 * msec}, []time.Duration{0, 900 * msec, 900 * msec})
 	})
 	t.Run("the end arrives after the next INVOKE", func(t *testing.T) {
 		r, usages := usageLife(t)
