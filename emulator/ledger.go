@@ -58,6 +58,7 @@ type Entry struct {
 	BilledMs     int64   `json:"billedMs,omitempty"`
 	InitMs       float64 `json:"initMs,omitempty"`
 	RestoreMs    float64 `json:"restoreMs,omitempty"`
+	OverheadMs   float64 `json:"overheadMs,omitempty"` // what extensions added after the runtime was done
 	MaxMemoryMB  int64   `json:"maxMemoryMB,omitempty"`
 
 	// Inits and invocations.

@@ -343,11 +343,16 @@ func (env *environment) emitReport(b *boot, inv *invocation, report lambdaapi.Re
 	env.platformLine(endLine(inv.id))
 	b.relay.emit(lambdaapi.TypeReport, report)
 	env.platformLine(reportLine(report))
+	var overhead float64
+	if len(report.Spans) > 0 {
+		overhead = report.Spans[0].DurationMs
+	}
 	env.record(Entry{
 		Kind: KindInvocationEnd, RequestID: inv.id, Cold: inv.cold, HandledError: inv.handledError,
 		Status: report.Status, ErrorType: report.ErrorType, DurationMs: report.Metrics.DurationMs,
 		BilledMs: report.Metrics.BilledDurationMs, InitMs: inv.initMs, MaxMemoryMB: report.Metrics.MaxMemoryUsedMB,
 		InitKind: env.kind, RestoreMs: inv.restoreMs,
+		OverheadMs: overhead,
 	})
 }
 

@@ -36,10 +36,14 @@ func (l *life) hold(ev lambdaapi.NextEvent) {
 		return
 	}
 	end, told := l.awaitRun(ev.RequestID, arrived, deadline)
-	if !told {
-		// Something is amiss with the telemetry, or the run is a long one: what
-		// we added is not known, and is taken to be all.
-		l.flusher.waited(time.Now(), min(holdBudget, time.Since(arrived)), false)
+	switch now := time.Now(); {
+	case !told && end.started:
+		l.flusher.gaveUp = now // the run is a long one; or its end was lost, which will show
+		return
+	case !told:
+		// Something is amiss with the telemetry. What we added is not known, and
+		// is taken to be all.
+		l.flusher.waited(now, min(holdBudget, now.Sub(arrived)), false)
 		return
 	}
 	if end.failed { // a SHUTDOWN waits for us, which has a time of its own

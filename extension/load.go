@@ -77,11 +77,7 @@ func (r *recorder) load(now time.Time) (load, bool) {
 	if r.broken || r.failing || !r.machine.telemetry {
 		return load{}, false
 	}
-	t := load{now: now, cold: r.invokes == 1, billed: r.machine.billedSoFar(now)}
-	if !r.machine.clock.ended.IsZero() {
-		t.idle = now.Sub(r.machine.clock.ended)
-	}
-	return t, true
+	return load{now: now, cold: r.invokes == 1, ended: r.machine.clock.ended, billed: r.machine.billedSoFar(now)}, true
 }
 
 func (r *recorder) run(requestID string) run {

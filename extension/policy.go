@@ -26,8 +26,9 @@ const (
 	// holdMin is the least that waiting is good for: the platform tells of the
 	// end of the run up to 25 ms late, and an export takes some more.
 	holdMin = bufferTime + 5*time.Millisecond
-	// holdShare is the part of the billed time that "adaptive" may add.
-	holdShare = 100
+	// holdShare is the part of the billed time that "adaptive" may add: 0.8 %, so
+	// that a wait which the machine makes longer still leaves it below 1 %.
+	holdShare = 125
 	// sparseGap is how long an environment idles before its traffic is sparse:
 	// what waits for the next invocation is that late.
 	sparseGap = 5 * time.Second
@@ -38,11 +39,13 @@ type load struct {
 	now time.Time
 	// cold is whether this is the first invocation since the init.
 	cold bool
-	// idle is the time since the last run ended.
-	idle time.Duration
+	// ended is when the last run ended, as far as that was told.
+	ended time.Time
 	// billed is what has been billed so far, as well as that is known.
 	billed time.Duration
 }
+
+func (t load) sparse() bool { return !t.ended.IsZero() && t.now.Sub(t.ended) >= sparseGap }
 
 // flusher decides how long to wait after a run.
 type flusher struct {
@@ -55,11 +58,18 @@ type flusher struct {
 	added time.Duration
 	held  int64
 	last  time.Time // the end of the last wait
+	// gaveUp is when a wait was given up because the run was longer than any
+	// before; zero if it was not.
+	gaveUp time.Time
 }
 
 // budget returns how long to wait after the run of an invocation that has just
 // arrived, 0 for not at all.
 func (f *flusher) budget(t load) time.Duration {
+	if !f.gaveUp.IsZero() && t.ended.Before(f.gaveUp) {
+		f.waited(t.now, holdBudget, false) // the end of that run was never told
+	}
+	f.gaveUp = time.Time{}
 	if !f.breaker.allows(t.now) {
 		return 0
 	}
@@ -71,7 +81,7 @@ func (f *flusher) budget(t load) time.Duration {
 			return holdBudget
 		}
 	case flushAdaptive:
-		if budget := min(t.billed/holdShare-f.added, holdBudget); budget >= holdMin && (t.cold || t.idle >= sparseGap) {
+		if budget := min(t.billed/holdShare-f.added, holdBudget); budget >= holdMin && (t.cold || t.sparse()) {
 			return budget
 		}
 	}

@@ -26,7 +26,7 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%s: budget %v, want %v", f.policy, got, want)
 		}
 	}
-	sparse, busy := load{idle: time.Minute, billed: time.Hour}, load{idle: time.Millisecond, billed: time.Hour}
+	sparse, busy := load{ended: now.Add(-time.Minute), billed: time.Hour}, load{ended: now.Add(-time.Millisecond), billed: time.Hour}
 	f(0, flusher{policy: flushNext}, sparse)
 	f(holdBudget, flusher{policy: flushEnd}, busy)
 	f(holdBudget, flusher{policy: flushEnd}, load{})
@@ -39,8 +39,22 @@ func TestBudget(t *testing.T) {
 	f(holdBudget, flusher{policy: flushAdaptive}, sparse)
 	f(0, flusher{policy: flushAdaptive, added: 36 * time.Second}, sparse) // 1 % of an hour is spent
 	f(0, flusher{policy: flushAdaptive}, load{cold: true, billed: 2 * time.Second})
-	f(40*time.Millisecond, flusher{policy: flushAdaptive}, load{cold: true, billed: 4 * time.Second})
-	f(0, flusher{policy: flushAdaptive}, load{cold: false, billed: 4 * time.Second})
+	f(40*time.Millisecond, flusher{policy: flushAdaptive}, load{cold: true, billed: 5 * time.Second})
+	f(0, flusher{policy: flushAdaptive}, load{cold: false, billed: 5 * time.Second})
+}
+
+// TestLongRun: a run that is longer than it was waited for is no miss, but one
+// of which the end was never told is.
+func TestLongRun(t *testing.T) {
+	now := time.Unix(1767225600, 0)
+	f := flusher{policy: flushEnd, gaveUp: now.Add(-time.Minute)}
+	if got := f.budget(load{now: now, ended: now.Add(-time.Second)}); got != holdBudget || f.added != 0 {
+		t.Errorf("budget %v, added %v", got, f.added)
+	}
+	f.gaveUp = now.Add(-time.Minute)
+	if got := f.budget(load{now: now, ended: now.Add(-time.Hour)}); got != 0 || f.added != holdBudget || f.held != 1 {
+		t.Errorf("budget %v, added %v", got, f.added)
+	}
 }
 
 // TestAdaptiveIsCheap: whatever the traffic, what waiting adds stays below 1 %
@@ -50,7 +64,7 @@ func TestAdaptiveIsCheap(t *testing.T) {
 		f := flusher{policy: flushAdaptive}
 		now, billed, held := time.Unix(1767225600, 0), time.Duration(0), 0
 		for range 2000 {
-			budget := f.budget(load{now: now, idle: time.Minute, billed: billed})
+			budget := f.budget(load{now: now, ended: now.Add(-time.Minute), billed: billed})
 			if budget > 0 {
 				held++
 				f.waited(now, budget, true)

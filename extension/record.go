@@ -134,6 +134,10 @@ func (r *recorder) lost(spans int64, spooled bool) {
 	}
 }
 
+func (r *recorder) subscribed() {
+	r.do(func(at time.Time) { r.machine.subscribed = at })
+}
+
 func (r *recorder) ready(cpu time.Duration) {
 	r.do(func(at time.Time) { r.machine.isReady(at, cpu) })
 }
@@ -175,10 +179,10 @@ func (r *recorder) finish(reason string) {
 	r.do(func(time.Time) { r.machine.finish(reason) })
 }
 
-func (r *recorder) shutdown(start time.Time, reason string) {
+func (r *recorder) shutdown(start time.Time, reason string, waiting lifecycle.Waiting) {
 	cpu, rss := cpuTime(), maxRSS()
 	r.do(func(at time.Time) {
-		r.machine.shutdown(start, at, reason, r.account, cpu, rss)
+		r.machine.shutdown(start, at, reason, r.account, cpu, rss, waiting)
 	})
 }
 

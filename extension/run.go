@@ -221,6 +221,7 @@ func (l *life) subscribe(ctx context.Context) error {
 		defer cancel()
 		if err = l.askForTelemetry(ctx, listener.uri()); err == nil {
 			l.listener = listener
+			l.recorder.subscribed()
 			return nil
 		}
 		listener.close()
@@ -340,7 +341,8 @@ const (
 	shutdownMin = 100 * time.Millisecond
 	// resetBudget is for a shutdown that a caller waits for: after a crash or a
 	// timeout the environment begins anew.
-	resetBudget = 500 * time.Millisecond
+	resetBudget = 350 * time.Millisecond
+	resetWait   = 150 * time.Millisecond // of it for the last report
 	// troubleBudget is for a backend that did not take the last batch either.
 	// What is left goes to the log.
 	troubleBudget = 100 * time.Millisecond
@@ -362,6 +364,9 @@ func (l *life) shutdown(ev lambdaapi.NextEvent) {
 	start := time.Now()
 	l.recorder.thaw()
 	end := start.Add(shutdownTime(start, ev))
+	if isReset(ev) {
+		l.wait = min(l.wait, resetWait)
+	}
 	ctx, cancel := context.WithDeadline(context.Background(), end)
 	defer cancel()
 
@@ -379,7 +384,7 @@ func (l *life) shutdown(ev lambdaapi.NextEvent) {
 
 	l.recorder.finish(ev.ShutdownReason)
 	l.finish(end.Add(-accountBudget))
-	l.recorder.shutdown(start, ev.ShutdownReason)
+	l.recorder.shutdown(start, ev.ShutdownReason, lifecycle.Waiting{Held: l.flusher.held, Added: l.flusher.added})
 	l.finish(end)
 	l.sender.spool.end()
 	if all, lost := l.recorder.undelivered(); all > 0 {
@@ -387,10 +392,12 @@ func (l *life) shutdown(ev lambdaapi.NextEvent) {
 	}
 }
 
+func isReset(ev lambdaapi.NextEvent) bool { return !strings.EqualFold(ev.ShutdownReason, "spindown") }
+
 // shutdownTime is how long a shutdown may take.
 func shutdownTime(now time.Time, ev lambdaapi.NextEvent) time.Duration {
 	budget := shutdownBudget
-	if !strings.EqualFold(ev.ShutdownReason, "spindown") {
+	if isReset(ev) {
 		budget = resetBudget
 	}
 	if ev.DeadlineMs > 0 {

@@ -48,6 +48,7 @@ type machine struct {
 
 	processStart time.Time
 	registered   time.Time
+	subscribed   time.Time
 	// runtimeStart is when the process of the runtime began, where somebody
 	// who looks at processes told.
 	runtimeStart time.Time
@@ -113,7 +114,10 @@ type settled struct {
 // isReady records the first call of next.
 func (m *machine) isReady(at time.Time, cpu time.Duration) {
 	m.ready = at
-	m.self = lifecycle.SelfCost{Ready: at.Sub(m.processStart), CPU: cpu}
+	m.self = lifecycle.SelfCost{Registered: m.registered.Sub(m.processStart), Ready: at.Sub(m.processStart), CPU: cpu}
+	if !m.subscribed.IsZero() {
+		m.self.Subscribed = m.subscribed.Sub(m.processStart)
+	}
 }
 
 // invoke records an INVOKE.
@@ -296,7 +300,7 @@ func (m *machine) finish(reason string) {
 
 // shutdown adds the shutdown itself. The account is a's, with what the machine
 // knows added.
-func (m *machine) shutdown(start, end time.Time, reason string, a lifecycle.Account, cpu time.Duration, maxRSS int64) {
+func (m *machine) shutdown(start, end time.Time, reason string, a lifecycle.Account, cpu time.Duration, maxRSS int64, waiting lifecycle.Waiting) {
 	a.EventsReceived = m.account.EventsReceived
 	a.EventsMalformed = m.account.EventsMalformed
 	a.DroppedByPlatform = m.account.DroppedByPlatform
@@ -314,6 +318,7 @@ func (m *machine) shutdown(start, end time.Time, reason string, a lifecycle.Acco
 		Account:     a,
 		CPU:         cpu,
 		MaxRSS:      maxRSS,
+		Self:        waiting,
 	}})
 }
 

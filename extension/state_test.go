@@ -138,7 +138,7 @@ func (p *player) command(at time.Time, name string, args []string) {
 		m.thaw(at)
 		fmt.Fprintf(&p.out, "@%s outstanding=%v running=%v\n", p.ms(at), m.outstanding(), m.running())
 		m.finish(args[0])
-		m.shutdown(at, at.Add(time.Millisecond), args[0], lifecycle.Account{}, 0, 0)
+		m.shutdown(at, at.Add(time.Millisecond), args[0], lifecycle.Account{}, 0, 0, lifecycle.Waiting{})
 	default:
 		p.t.Fatalf("unknown command %q", name)
 	}

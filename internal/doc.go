@@ -11,5 +11,6 @@
 //	collectorproc  a collector as a child process, for the demo and the tests
 //
 // Two packages hold nothing but tests: repotest the rules of the repository,
-// e2e what only shows when everything runs together.
+// e2e what only shows when everything runs together; in e2e/reliability that is
+// a backend that fails.
 package internal

@@ -57,9 +57,6 @@ const (
 	AttrInitDemand    = "thaw.init.demand"
 	AttrInitDuration  = "thaw.init.duration_ms"
 	attrInitPart      = "thaw.init.part."
-	AttrSelfReady     = "thaw.self.ready_ms"
-	AttrSelfCPU       = "thaw.self.cpu_ms"
-	AttrSelfMaxRSS    = "thaw.self.max_rss"
 	AttrBasis         = "thaw.basis"
 	AttrReason        = "thaw.shutdown.reason"
 	AttrInvocations   = "thaw.environment.invocations"
@@ -163,6 +160,7 @@ func Attributes() []Attribute {
 		{AttrLogFrozen, "invocation, report", "int", "{line}", "lines that a freeze kept from arriving"},
 	}
 	list = append(list, lossAttributes()...)
+	list = append(list, selfAttributes()...)
 	list = append(list, latency(attrLogArrival, "from the time of the record to its arrival at the extension")...)
 	list = append(list, latency(attrLogExport, "from arrival to the acknowledged export; those of the previous export")...)
 	list = append(list, usageAttributes()...)
@@ -181,9 +179,6 @@ func Attributes() []Attribute {
 	list = append(list, part(PartUnattributed, "what the other parts do not explain")...)
 	list = append(list, profileAttributes()...)
 	return append(list,
-		Attribute{AttrSelfReady, "init", "double", "ms", "Thaw's own extension: exec to first call of next"},
-		Attribute{AttrSelfCPU, "init, shutdown", "double", "ms", "CPU time of Thaw's own extension, so far"},
-		Attribute{AttrSelfMaxRSS, "shutdown", "int", "By", "largest resident memory of Thaw's own extension"},
 		Attribute{AttrBasis, "part", "string", "", "measured or derived"},
 		Attribute{AttrReason, "shutdown", "string", "", "spindown, timeout or failure"},
 		Attribute{AttrInvocations, "shutdown", "int", "{invocation}", "invocations since the last init"},

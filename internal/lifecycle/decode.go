@@ -278,7 +278,7 @@ func (d *decoder) init(start time.Time) *Init {
 		ErrorType: d.str(AttrErrorType),
 		RequestID: d.str(AttrInvocationID),
 		Gap:       d.ms(AttrInitGap),
-		Self:      SelfCost{d.ms(AttrSelfReady), d.ms(AttrSelfCPU)},
+		Self:      d.selfCost(),
 		Profile:   d.profile(),
 	}
 	in.FailedExtension = d.str(AttrFailedExtension)
@@ -302,6 +302,7 @@ func (d *decoder) shutdown(start, end time.Time) *Shutdown {
 		Lifetime:    d.ms(AttrLifetime),
 		CPU:         d.ms(AttrSelfCPU),
 		MaxRSS:      d.int(AttrSelfMaxRSS),
+		Self:        d.waiting(),
 		Account: Account{
 			EventsReceived:    d.int(AttrReceived),
 			EventsMalformed:   d.int(AttrMalformed),

@@ -174,10 +174,7 @@ func (e *Encoder) initSpan(dst ptrace.SpanSlice, in *Init, trace pcommon.TraceID
 	}
 	putStr(m, AttrFailedExtension, in.FailedExtension)
 	putStatus(span, in.Status, in.ErrorType)
-	if in.Self.Ready > 0 {
-		m.PutDouble(AttrSelfReady, ms(in.Self.Ready))
-		m.PutDouble(AttrSelfCPU, ms(in.Self.CPU))
-	}
+	in.Self.put(m)
 	in.Profile.put(m)
 	spanID := span.SpanID()
 	above := spanID
@@ -216,6 +213,7 @@ func (e *Encoder) Shutdown(dst ptrace.SpanSlice, s *Shutdown) {
 	m.PutInt(AttrMissing, s.Account.ReportsMissing)
 	m.PutDouble(AttrSelfCPU, ms(s.CPU))
 	m.PutInt(AttrSelfMaxRSS, s.MaxRSS)
+	s.Self.put(m)
 }
 
 func (e *Encoder) trace(inv *Invocation, id Identity) (pcommon.TraceID, XRay) {

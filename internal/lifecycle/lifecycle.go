@@ -210,14 +210,6 @@ type Init struct {
 	Profile *InitProfile
 }
 
-// SelfCost is what the extension itself used.
-type SelfCost struct {
-	// Ready is the time from its exec to its first call of next.
-	Ready time.Duration
-	// CPU is user plus system time, up to that moment.
-	CPU time.Duration
-}
-
 // Run is what the runtime did with an invocation.
 type Run struct {
 	// Duration runs from the delivery of the event until the runtime asks for
@@ -312,6 +304,7 @@ type Shutdown struct {
 	// in bytes.
 	CPU    time.Duration
 	MaxRSS int64
+	Self   Waiting
 }
 
 // Account states what became of what the extension was told.

@@ -34,7 +34,7 @@ func environment() *Environment {
 func coldInit() *Init {
 	return &Init{
 		Kind: OnDemand, Phase: PhaseInit, Demand: OnPath, Start: at(0), Duration: 1843 * msec, Status: Success,
-		RequestID: "r1", Gap: 7 * msec, Self: SelfCost{Ready: 5 * msec, CPU: 4500 * time.Microsecond},
+		RequestID: "r1", Gap: 7 * msec, Self: SelfCost{Registered: 3 * msec, Subscribed: 4 * msec, Ready: 5 * msec, CPU: 4500 * time.Microsecond},
 		Parts: FillParts(at(0), 1843*msec, []Part{
 			{PartExtensions, at(0), 9 * msec, Derived}, {PartThaw, at(9), 5 * msec, Measured}, {PartRuntimeFunction, at(14), 1800 * msec, Derived},
 		}),
@@ -81,7 +81,7 @@ func invocation(start Start) *Invocation {
 func shutdown() *Shutdown {
 	return &Shutdown{
 		Start: at(90000), Duration: 50 * msec, Reason: "spindown", Invocations: 12, Lifetime: 90 * time.Second,
-		CPU: 31 * msec, MaxRSS: 11 << 20,
+		CPU: 31 * msec, MaxRSS: 11 << 20, Self: Waiting{Held: 3, Added: 90 * msec},
 		Account: Account{
 			EventsReceived: 100, EventsMalformed: 1, SpansExported: 21, SpansDropped: 2, SpansSpooled: 7, BytesExported: 4096, ExportFailures: 3,
 			DroppedByPlatform: 4, ReportsMissing: 1,
