@@ -116,7 +116,7 @@ func TestOtherToolsReadTheZip(t *testing.T) {
 	f("[('extensions/thaw', '0o100755', (1980, 1, 1, 0, 0, 0), '#!/bin/sh\\necho thawed\\n')]",
 		"/usr/bin/python3", "-c", `import sys, zipfile
 z = zipfile.ZipFile(sys.argv[1])
-print([(i.filename, oct(i.external_attr >> 16), i.date_time, z.read(i).decode()) for i in z.infolist()][:1])`, file)
+print([(i.filename, oct(i.external_attr >> 16), i.date_time, z.read(i).decode()) for i in z.infolist()[:1]])`, file)
 
 	dst := t.TempDir()
 	f("inflating", "unzip", "-d", dst, file)
