@@ -127,6 +127,9 @@ const (
 	// idleAtLeast is how long an environment must have been idle to be taken for
 	// reclaimed because a request did not get it.
 	idleAtLeast = int64(time.Minute / time.Microsecond)
+	// placement is how long before its init begins a request may have come: the
+	// environment has to be made. One that was busy then, was busy for it.
+	placement = int64(500 * time.Millisecond / time.Microsecond)
 )
 
 // cause says why an invocation in e started cold at the moment. others are the
@@ -145,7 +148,7 @@ func (p *pool) cause(e *environmentState, at int64, others []*pool) lifecycle.Ca
 	for _, other := range p.environments {
 		switch {
 		case !other.exists() || other == e:
-		case other.lastEnd > at:
+		case other.lastEnd > at-placement:
 			busy = true
 		case other.ahead > 0 || at-other.lastEnd < idleAtLeast:
 			// It was there, and the request did not get it.

@@ -137,6 +137,9 @@ func TestCauses(t *testing.T) {
 		0  a cold 10 1
 		3  b cold 10 1
 		4  c cold 10 1`, "first 1, scale-out 2")
+	f("an environment became free while another was made", `
+		0   a cold 1 1
+		2.3 b cold 1 1`, "first 1, scale-out 1")
 	f("0 to 1", `
 		0    a cold 1 1
 		500  a gone
