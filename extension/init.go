@@ -44,6 +44,7 @@ func (m *machine) initStart(ev *event, rec *lambdaapi.InitStart) {
 // published version, and every environment would tell of it again.
 func (m *machine) restore(rec *lambdaapi.InitStart) {
 	m.inits, m.restored = nil, true
+	m.kind, m.env.Kind = lifecycle.SnapStart, lifecycle.SnapStart
 	if rec.InstanceID != "" {
 		m.env.ID = rec.InstanceID
 	}
@@ -59,6 +60,9 @@ func (m *machine) ofSnapshot(phase, kind string) bool {
 // describe takes over what the event says of the environment.
 func (m *machine) describe(rec *lambdaapi.InitStart) {
 	env := &m.env
+	if kind := lifecycle.InitKind(rec.InitializationType); kind != "" {
+		m.kind, env.Kind = kind, kind // which the variables of some emulators do not say
+	}
 	if env.ID == "" {
 		env.ID = rec.InstanceID
 	}
@@ -336,6 +340,13 @@ func (in *initState) parts(m *machine, start time.Time, total time.Duration) []l
 		})
 	}
 	return lifecycle.FillParts(start, total, parts)
+}
+
+// runtimeBegan takes over when somebody saw the runtime begin.
+func (m *machine) runtimeBegan(at time.Time) {
+	if m.runtimeStart.IsZero() {
+		m.runtimeStart = at
+	}
 }
 
 // extensionParts splits the time until the runtime begins into our own and that

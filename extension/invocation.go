@@ -69,12 +69,14 @@ func (m *machine) start(at time.Time, rec *lambdaapi.Start) {
 	inv.started, inv.Start, inv.last = true, at, at
 	if inv.ARN == "" {
 		inv.ARN = rec.FunctionARN
+		m.identifyFunction(rec.FunctionARN)
 	}
 	if inv.Trace == "" && rec.Tracing != nil {
 		inv.Trace = rec.Tracing.Value
 	}
-	inv.lines.merge(m.early)
-	m.early = lineCounter{}
+	if !m.managed() {
+		m.takeEarly(inv)
+	}
 	m.current = inv
 }
 
@@ -239,6 +241,9 @@ func (m *machine) settle() {
 // settleManaged sends every invocation that has its report. They are not in any
 // order, and one that takes long says nothing about the others.
 func (m *machine) settleManaged() {
+	if m.awaitsProfile() {
+		return
+	}
 	open := m.open
 	m.open = nil
 	for _, inv := range open {
@@ -320,8 +325,17 @@ func (m *machine) close(inv *invocation) {
 	m.complete(inv)
 }
 
+// takeEarly charges inv with the lines that nobody could be charged with.
+func (m *machine) takeEarly(inv *invocation) {
+	inv.lines.merge(m.early)
+	m.early = lineCounter{}
+}
+
 // complete adds to the report what is ours to say.
 func (m *machine) complete(inv *invocation) {
+	if m.managed() {
+		m.takeEarly(inv)
+	}
 	inv.Report.Logs = inv.lines.summary
 	inv.Report.Logs.Export = m.exported
 	inv.Report.Usage = inv.usageOf()
@@ -409,6 +423,8 @@ func (m *machine) classifyBlind(inv *invocation) {
 		}
 		in.Parts = (&initState{restore: true}).parts(m, in.Start, in.Duration)
 		inv.StartType, inv.Init = lifecycle.Cold, in
+	case m.kind == lifecycle.SnapStart:
+		inv.StartType = lifecycle.Cold // it waited for a restore that nobody told of
 	case m.kind == lifecycle.ProvisionedConcurrency || m.managed() || m.ready.IsZero() || inv.Start.Sub(m.ready) > initLimit:
 		inv.first()
 	default:

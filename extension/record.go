@@ -145,6 +145,7 @@ func (r *recorder) ready(cpu time.Duration) {
 func (r *recorder) invoke(ev lambdaapi.NextEvent) {
 	r.do(func(at time.Time) {
 		r.machine.measure(r.meter.lap())
+		r.machine.runtimeBegan(r.meter.began())
 		r.invokes++
 		r.machine.invoke(at, ev)
 	})

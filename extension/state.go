@@ -208,9 +208,11 @@ func (m *machine) event(at time.Time, ev *event) {
 	}
 }
 
+// line counts a line of the function's log for the invocation that runs. On
+// managed instances several do, and the line is told with whichever is over next.
 func (m *machine) line(at, written time.Time, size int64) {
 	counter := &m.early
-	if m.current != nil {
+	if m.current != nil && !m.managed() {
 		counter = &m.current.lines
 	}
 	counter.add(at, written, size)

@@ -43,6 +43,9 @@ type reading struct {
 	// reading one of those that the platform started has ended.
 	processes int
 	gone      bool
+	// begun is when the first of those that the platform started began, to a
+	// clock tick, of which there are 100 a second.
+	begun time.Time
 
 	cpu     time.Duration
 	threads []threadReading // sorted by id
@@ -99,6 +102,14 @@ func (m *meter) next() *lifecycle.Usage {
 		return nil
 	}
 	return m.since(now)
+}
+
+// began is when the runtime began, as far as a reading tells.
+func (m *meter) began() time.Time {
+	if m == nil {
+		return time.Time{}
+	}
+	return m.from.begun
 }
 
 func (m *meter) since(now reading) *lifecycle.Usage {

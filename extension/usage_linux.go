@@ -51,6 +51,7 @@ type procSource struct {
 type process struct {
 	pid     int
 	root    bool
+	begun   time.Time
 	cpu     time.Duration
 	ended   time.Duration // CPU time of its children that have ended
 	status  *procFile
@@ -90,6 +91,9 @@ func (s *procSource) read() reading {
 		r.processes = len(s.processes)
 	}
 	for _, p := range s.processes {
+		if p.root && (r.begun.IsZero() || p.begun.Before(r.begun)) {
+			r.begun = p.begun
+		}
 		r.cpu += p.cpu + p.ended
 		r.readThreads(s, p)
 		r.readStatus(s, p)
@@ -239,7 +243,7 @@ func (s *procSource) adopt(pid int) {
 		return
 	}
 	s.processes = append(s.processes, &process{
-		pid: pid, root: parentOf(pid) == s.ppid, cpu: cpu,
+		pid: pid, root: parentOf(pid) == s.ppid, begun: begunAt(pid), cpu: cpu,
 		status: openProc("/proc/" + strconv.Itoa(pid) + "/status"),
 	})
 }
@@ -379,6 +383,22 @@ func parentOf(pid int) int {
 		return int(number(fields[1]))
 	}
 	return 0
+}
+
+// begunAt is when a process began, rounded down to a clock tick; the zero time
+// if that cannot be read. Its number counts from the machine's start, in time
+// that goes on in a freeze.
+func begunAt(pid int) time.Time {
+	const startTime = 22 - 3 // counting from the state, the third
+	fields := afterName(pid)
+	var sinceBoot syscall.Timespec
+	const bootTime = 7
+	_, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, bootTime, uintptr(unsafe.Pointer(&sinceBoot)), 0)
+	if len(fields) <= startTime || errno != 0 {
+		return time.Time{}
+	}
+	age := time.Duration(sinceBoot.Nano()) - time.Duration(number(fields[startTime]))*tick
+	return time.Now().Add(-age)
 }
 
 // endedChildren is the CPU time of a process's children that have ended and

@@ -219,3 +219,20 @@ func BenchmarkUsageReading(b *testing.B) {
 		m.source.read()
 	}
 }
+
+// TestBegunAt: when a process began, rounded down to a tick.
+func TestBegunAt(t *testing.T) {
+	before := time.Now()
+	child := exec.Command("sleep", "10")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	after := time.Now()
+	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
+	if got := begunAt(child.Process.Pid); got.Before(before.Add(-2*tick)) || got.After(after.Add(tick)) {
+		t.Errorf("it began between %v and %v, not at %v", before, after, got)
+	}
+	if got := begunAt(1 << 30); !got.IsZero() {
+		t.Errorf("a process that does not exist began at %v", got)
+	}
+}
