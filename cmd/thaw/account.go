@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/spf13/cobra"
 
 	"github.com/thaw-lambda/thaw/internal/account"
@@ -65,7 +63,7 @@ func (f *accountFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	cfg, err := f.config(ctx)
+	cfg, err := awsConfig(ctx, f.region, f.profile, f.endpoint)
 	if err != nil {
 		return err
 	}
@@ -92,27 +90,6 @@ func (f *accountFlags) run(ctx context.Context, stdout, stderr io.Writer) error 
 		fmt.Fprintf(stderr, "not available: %s\n", what)
 	}
 	return f.write(stdout, got)
-}
-
-// config loads the configuration as the AWS CLI does.
-func (f *accountFlags) config(ctx context.Context) (aws.Config, error) {
-	var options []func(*config.LoadOptions) error
-	if f.region != "" {
-		options = append(options, config.WithRegion(f.region))
-	}
-	if f.profile != "" {
-		options = append(options, config.WithSharedConfigProfile(f.profile))
-	}
-	// Thousands of calls in a row are throttled now and then.
-	options = append(options, config.WithRetryMode(aws.RetryModeAdaptive), config.WithRetryMaxAttempts(10))
-	if f.endpoint != "" {
-		options = append(options, config.WithBaseEndpoint(f.endpoint))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return cfg, fmt.Errorf("load the AWS configuration: %w", err)
-	}
-	return cfg, nil
 }
 
 func (f *accountFlags) write(stdout io.Writer, a *account.Account) error {

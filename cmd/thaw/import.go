@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/thaw-lambda/thaw/internal/cloudwatchlog"
+	"github.com/thaw-lambda/thaw/internal/cloudwatchlog/live"
 )
 
 // importFlags are what `thaw import` can be asked for.
@@ -25,6 +26,10 @@ type importFlags struct {
 	account  string
 	region   string
 	arch     string
+
+	group             string
+	since             time.Duration
+	profile, endpoint string
 
 	out, dataDir string
 	keep         bool
@@ -49,6 +54,9 @@ It reads files, folders, and standard input (no argument, or -), gzip'ed or not:
 
   - what Thaw's extension wrote into the log because no backend took it
 
+With --log-group it reads CloudWatch Logs itself, and asks it for lines of the platform
+only. Credentials come from where the AWS CLI takes them; they need logs:FilterLogEvents.
+
 With --out it also writes the report, with no layer deployed: what was read is replayed in
 the order of time into a store of its own, through the collector beside thaw.
 
@@ -56,6 +64,7 @@ Lines of the application are counted and never kept. A line of the platform that
 cannot be read is counted as unparsed and shown; it stops nothing.`,
 		Example: `  aws logs tail /aws/lambda/checkout --since 1d | thaw import
   thaw import --json export/
+  thaw import --log-group /aws/lambda/checkout --since 168h --out report --arch arm64
   thaw import --out report --region eu-west-1 --arch arm64 checkout.log
   aws logs filter-log-events --log-group-name /aws/lambda/checkout | thaw import --function checkout`,
 		Args: cobra.ArbitraryArgs,
@@ -67,7 +76,11 @@ cannot be read is counted as unparsed and shown; it stops nothing.`,
 	flags.BoolVar(&f.json, "json", false, "print the counts as JSON")
 	flags.StringVar(&f.function, "function", "", "name of the function; else from the log group or the file's name")
 	flags.StringVar(&f.account, "account", "", "AWS account, where the input does not name it")
-	flags.StringVar(&f.region, "region", "", "AWS region, where the input does not name it")
+	flags.StringVar(&f.region, "region", "", "AWS region, where the input does not name it, and for --log-group")
+	flags.StringVar(&f.group, "log-group", "", "log group to read from CloudWatch Logs itself, as /aws/lambda/checkout")
+	flags.DurationVar(&f.since, "since", 24*time.Hour, "how far back --log-group is read")
+	flags.StringVar(&f.profile, "profile", "", "profile of the AWS configuration, for --log-group")
+	flags.StringVar(&f.endpoint, "endpoint-url", "", "endpoint instead of AWS's, such as that of a local server of its APIs")
 	flags.StringVar(&f.out, "out", "", "folder for report.html, report.md and report.json on what was read")
 	flags.StringVar(&f.dataDir, "data-dir", "", "empty folder to keep the store of the report in; a temporary one when not given")
 	flags.BoolVar(&f.keep, "keep", false, "leave that store and its page serving until Ctrl-C")
@@ -80,6 +93,9 @@ cannot be read is counted as unparsed and shown; it stops nothing.`,
 func (f *importFlags) run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if _, err := hostArch(f.arch); err != nil {
 		return usageError{err}
+	}
+	if f.group != "" && (len(args) > 0 || f.since <= 0) {
+		return usageError{errors.New("--log-group is read from AWS: it takes no file, and a --since above zero")}
 	}
 	if f.out == "" && (f.keep || f.dataDir != "") {
 		return usageError{errors.New("--keep and --data-dir are about the report: name its folder with --out")}
@@ -115,6 +131,9 @@ func hostArch(arch string) (string, error) {
 
 // read reads all inputs into one log.
 func (f *importFlags) read(ctx context.Context, args []string, stdin io.Reader) (*cloudwatchlog.Log, error) {
+	if f.group != "" {
+		return f.readLive(ctx)
+	}
 	files, err := expand(args)
 	if err != nil {
 		return nil, err
@@ -128,6 +147,20 @@ func (f *importFlags) read(ctx context.Context, args []string, stdin io.Reader) 
 		if err := readFile(name, stdin, a.Add); err != nil {
 			return nil, err
 		}
+	}
+	return a.Finish(), nil
+}
+
+// readLive reads a log group from CloudWatch Logs.
+func (f *importFlags) readLive(ctx context.Context) (*cloudwatchlog.Log, error) {
+	cfg, err := awsConfig(ctx, f.region, f.profile, f.endpoint)
+	if err != nil {
+		return nil, err
+	}
+	a := cloudwatchlog.NewAssembler(cloudwatchlog.Known{Function: f.function, Account: f.account, Region: cfg.Region})
+	now := time.Now()
+	if err := live.Read(ctx, cfg, f.group, now.Add(-f.since), now, a.Add); err != nil {
+		return nil, fmt.Errorf("import: %w", err)
 	}
 	return a.Finish(), nil
 }
