@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/thaw-lambda/thaw/internal/account"
 	"github.com/thaw-lambda/thaw/internal/lifecycle"
 	"github.com/thaw-lambda/thaw/internal/metric"
 	"github.com/thaw-lambda/thaw/internal/pricing"
@@ -33,6 +34,9 @@ type Options struct {
 	PriceRegion string
 	// Prices is the price list; nil is the embedded one.
 	Prices *pricing.Table
+	// Account is what AWS says of the functions; nil where nobody asked. It
+	// counts for functions of its account and region.
+	Account *account.Account
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -103,7 +107,9 @@ func Build(ctx context.Context, source Source, o Options) (*Report, error) {
 	if r.Collector, err = collectorTotals(ctx, source, w); err != nil {
 		return nil, err
 	}
+	r.addAccount(o.Account)
 	for _, f := range r.Functions {
+		f.months = o.End.Sub(o.Start).Hours() / hoursPerMonth
 		f.Recommendation = recommend(f)
 		r.Findings = append(r.Findings, findings(f)...)
 		f.Insufficient = insufficient(f)

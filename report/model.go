@@ -1,6 +1,10 @@
 package report
 
-import "time"
+import (
+	"time"
+
+	"github.com/thaw-lambda/thaw/internal/account"
+)
 
 // SchemaVersion is the version of the JSON: a number that rises when a field
 // changes its meaning or goes away. Fields may be added without it rising.
@@ -22,6 +26,19 @@ type Report struct {
 	Findings      []Finding       `json:"findings"`
 	Gaps          []Gap           `json:"gaps"`
 	Collector     CollectorTotals `json:"collector"`
+	// Account says where the account's data is from; absent without it.
+	Account *AccountInfo `json:"account,omitempty"`
+}
+
+// AccountInfo says what the account's data is, and what is missing in it.
+type AccountInfo struct {
+	CollectedAt time.Time       `json:"collected_at"`
+	Start       time.Time       `json:"start"`
+	End         time.Time       `json:"end"`
+	AccountID   string          `json:"account_id"`
+	Region      string          `json:"region"`
+	Limits      *account.Limits `json:"limits"`
+	Refused     []string        `json:"refused"`
 }
 
 // Range is a range of time, of which both ends are moments at which counters
@@ -133,9 +150,17 @@ type Function struct {
 	ReportsMissing int64    `json:"reports_missing"`
 	Overhead       Overhead `json:"thaw_overhead"`
 
+	// AWS is what the account's data says of the function; absent without it.
+	AWS *account.Function `json:"aws,omitempty"`
+
 	Recommendation Recommendation `json:"recommendation"`
 	// Insufficient lists what the data does not support.
 	Insufficient []Insufficient `json:"insufficient"`
+
+	// months is how many months of 30 days the range is; limits are those of
+	// the account, nil where they are not known.
+	months float64
+	limits *account.Limits
 }
 
 // Count is how often something happened.
@@ -313,11 +338,33 @@ type Finding struct {
 	// Evidence are the figures behind the claim.
 	Evidence []string `json:"evidence"`
 	Change   string   `json:"change"`
-	Verify   string   `json:"verify"`
-	Undo     string   `json:"undo"`
+	// Patches are the change as code, ready to paste; none where it is not a
+	// setting.
+	Patches []Patch `json:"patches"`
+	Verify  string  `json:"verify"`
+	Undo    string  `json:"undo"`
+	// MonthlyUSD is what the change saves in 30 days at the observed volume and
+	// the prices of the region; below zero it costs that much. Null with the
+	// reason where it is not known.
+	MonthlyUSD Money `json:"monthly_usd"`
 
 	// weight ranks findings of one severity.
 	weight float64
+}
+
+// Patch is a change in the words of one tool.
+type Patch struct {
+	// Tool is sam, cdk, terraform or cli.
+	Tool string `json:"tool"`
+	Text string `json:"text"`
+}
+
+// Money is an amount with its 95 % interval.
+type Money struct {
+	Value  *float64 `json:"value"`
+	Low    *float64 `json:"low"`
+	High   *float64 `json:"high"`
+	Reason string   `json:"reason,omitempty"`
 }
 
 // Effect is how much a finding is worth, with its 95 % interval where there is

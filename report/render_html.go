@@ -87,10 +87,10 @@ func words() template.FuncMap {
 		"effectValue": func(e Effect) string {
 			return strings.TrimSuffix(effectText(Effect{Unit: e.Unit, Value: e.Value}), effectUnit(e.Unit))
 		},
-		"effectNote": effectNote,
-		"partClass":  partClass,
-		"width":      func(share float64) float64 { return 100 * share },
-		"join":       func(list []string) string { return strings.Join(list[:min(8, len(list))], ", ") },
+		"effectNote": effectNote, "money": moneyText, "toolName": toolName,
+		"partClass": partClass,
+		"width":     func(share float64) float64 { return 100 * share },
+		"join":      func(list []string) string { return strings.Join(list[:min(8, len(list))], ", ") },
 		"picked": func(f *Function, p CurvePoint) bool {
 			return f.Recommendation.MemoryMB != nil && *f.Recommendation.MemoryMB == p.MemoryMB
 		},

@@ -45,11 +45,25 @@ func markdownFindings(w io.Writer, r *Report) {
 	}
 	fmt.Fprint(w, "## Findings\n\n")
 	for i, f := range r.Findings {
-		fmt.Fprintf(w, "%d. **%s** (%s): %s\n   %s\n   <sub>effect %s · %s, n = %s · check: %s · undo: %s</sub>\n",
+		fmt.Fprintf(w, "%d. **%s** (%s): %s\n   %s\n   <sub>%s · %s, n = %s · check: %s · undo: %s</sub>\n",
 			i+1, markdown(f.Function), f.ID, markdown(f.Claim), markdown(f.Change),
-			effectText(f.Effect), f.Basis, thousands(f.N), markdown(f.Verify), markdown(f.Undo))
+			strings.Join(append(moneyWords(f), "effect "+effectText(f.Effect)), " · "), f.Basis, thousands(f.N), markdown(f.Verify), markdown(f.Undo))
+		markdownPatches(w, f.Patches)
 	}
 	fmt.Fprintln(w)
+}
+
+// markdownPatches folds the code away below its finding.
+func markdownPatches(w io.Writer, patches []Patch) {
+	if len(patches) == 0 {
+		return
+	}
+	fmt.Fprint(w, "   <details><summary>As code</summary>\n\n")
+	for _, p := range patches {
+		language := map[string]string{toolSAM: "yaml", toolCDK: "ts", toolTerraform: "hcl", toolCLI: "sh"}[p.Tool]
+		fmt.Fprintf(w, "   %s\n\n   ```%s\n   %s\n   ```\n\n", toolName(p.Tool), language, strings.ReplaceAll(p.Text, "\n", "\n   "))
+	}
+	fmt.Fprint(w, "   </details>\n")
 }
 
 func markdownFunction(w io.Writer, f *Function) {

@@ -83,7 +83,7 @@ func (t *terminal) findings(r *Report) {
 		fmt.Fprintf(t, "%2d. %s %s\n", i+1, t.paint(bold, printable(f.Function)), t.paint(color, f.ID))
 		t.wrap(plain, "    ", printable(f.Claim))
 		t.wrap(plain, "    do: ", printable(f.Change))
-		t.wrap(dim, "    ", fmt.Sprintf("effect %s; %s, n = %s", effectText(f.Effect), f.Basis, thousands(f.N)))
+		t.wrap(dim, "    ", strings.Join(append(moneyWords(f), fmt.Sprintf("effect %s; %s, n = %s", effectText(f.Effect), f.Basis, thousands(f.N))), "; "))
 	}
 	fmt.Fprintln(t)
 }

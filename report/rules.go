@@ -13,37 +13,81 @@ const (
 	severityInfo   = "info"
 )
 
-// rule returns what it finds about a function, or nil. Each stands on the end
-// of an interval, and is silent below the floors of package stats; what it was
-// silent about is among [Function.Insufficient].
-type rule func(f *Function, v *curveView) *Finding
+// Rule is one piece of advice: what it looks at, when it speaks, and what it
+// stands on. docs/rules.md is generated from the rules.
+type Rule struct {
+	// ID is that of its findings, which are stable.
+	ID    string
+	Title string
+	// When says on what figures it fires, with the floors and thresholds.
+	When string
+	// Guard says what keeps it silent although the figures are there; it may be
+	// empty.
+	Guard string
+	// Source is the evidence for the rule itself.
+	Source string
 
-// rules in the order in which equals are listed.
-func rules() []rule {
-	return []rule{
-		outOfMemoryRule, memoryPressureRule, timeoutsRule, errorsRule,
-		memoryFlatRule, memorySaturatedRule, memoryCheaperRule, memoryFasterRule, memoryTradeRule,
-		coldRateRule, initPartRule, extensionInitRule, firstInvokeRule,
-		extensionOverheadRule, logLatencyRule, logsDroppedRule,
-	}
+	find finder
+}
+
+// finder returns what a rule finds about a function, or nil. Each stands on the
+// end of an interval, and is silent below the floors of package stats; what it
+// was silent about is among [Function.Insufficient].
+type finder func(f *Function, v *curveView) *Finding
+
+// Rules lists all rules, in the order in which equals are listed.
+func Rules() []Rule {
+	return slices.Concat(reliabilityRules(), memoryRules(), startRules(), runtimeRules(), costRules(), accountRules(), logRules())
 }
 
 // findings applies all rules to a function.
 func findings(f *Function) []Finding {
 	v := viewCurve(f)
 	var out []Finding
-	for _, rule := range rules() {
-		finding := rule(f, v)
+	for _, rule := range Rules() {
+		finding := rule.find(f, v)
 		if finding == nil {
 			continue
 		}
+		finding.ID = rule.ID
 		finding.Function, finding.Account, finding.Region = f.Name, f.Account, f.Region
 		if finding.Evidence == nil {
 			finding.Evidence = []string{}
 		}
+		if finding.Patches == nil {
+			finding.Patches = []Patch{}
+		}
+		finding.price(f)
 		out = append(out, *finding)
 	}
-	return out
+	return resolve(out)
+}
+
+// exclusive lists pieces of advice of which only the first that fires is given
+// as a change: to follow the second as well would undo the first, or buy the
+// same thing twice.
+func exclusive() [][]string {
+	return [][]string{
+		{"provisioned-add", "snapstart-on"},
+		{"reserved-tight", "provisioned-add"},
+		{"memory-out", "memory-flat"}, {"memory-out", "memory-cheaper"}, {"memory-out", "memory-trade"},
+		{"memory-pressure", "memory-flat"}, {"memory-pressure", "memory-cheaper"}, {"memory-pressure", "memory-trade"},
+	}
+}
+
+// resolve turns advice that conflicts with better advice into evidence of the
+// latter.
+func resolve(all []Finding) []Finding {
+	index := func(id string) int { return slices.IndexFunc(all, func(f Finding) bool { return f.ID == id }) }
+	for _, pair := range exclusive() {
+		first, second := index(pair[0]), index(pair[1])
+		if first < 0 || second < 0 {
+			continue
+		}
+		all[first].Evidence = append(all[first].Evidence, fmt.Sprintf("Not both: %s says %q, which does not go together with this.", pair[1], all[second].Change))
+		all = slices.Delete(all, second, second+1)
+	}
+	return all
 }
 
 // rank sorts findings, the best first: by severity, then by weight, which is

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/thaw-lambda/thaw/internal/lifecycle"
 	"github.com/thaw-lambda/thaw/report/stats"
@@ -13,6 +14,54 @@ const (
 	unitShare      = "share"
 	unitCount      = "invocations"
 )
+
+// memoryRules are about the memory size. All of them stand on sizes that ran.
+func memoryRules() []Rule {
+	const powerTuning = "53 published memory curves: the cheapest size was above the smallest in 30 of them, so cost is measured, never derived from a + b/m."
+	return []Rule{
+		{ID: "memory-flat", Title: "A function that waits does not need its memory", find: memoryFlatRule,
+			When:   "Two or more sizes were measured (50 warm invocations and 10 environment-hours each), the slowest is at most 10 % slower than the fastest, and the saving of the recommended size is surely above zero.",
+			Guard:  "Never below the size of which 80 % was in use; never where the local Lambda could not limit the CPU; never where sizes and versions changed together.",
+			Source: powerTuning},
+		{ID: "memory-saturated", Title: "Above one CPU a single thread gets no faster", find: memorySaturatedRule,
+			When:   "A size above 1,769 MB ran, is less than 3 % faster than the largest one below, and surely costs more than 5 % more.",
+			Source: "1,769 MB are one vCPU (AWS, Lambda developer guide: memory)."},
+		{ID: "memory-cheaper", Title: "Another measured size is cheaper", find: memoryCheaperRule,
+			When:   "The near end of the interval of the saving is above 5 % of the cost, and the 95th percentile is at most 10 % slower.",
+			Guard:  "As for memory-flat. In a tie the fastest size is named.",
+			Source: powerTuning},
+		{ID: "memory-faster-free", Title: "A larger size is faster for about the same money", find: memoryFasterRule,
+			When:   "A larger measured size takes surely less time, and its cost differs by no more than 5 %, or than chance.",
+			Source: "CPU comes in proportion to memory; AWS Lambda Power Tuning's own example: 2.4 s to 0.3 s at the same cost."},
+		{ID: "memory-trade", Title: "A cheaper size would be slower", find: memoryTradeRule,
+			When:   "A measured size is surely cheaper, and more than 10 % slower at the 95th percentile. Information only: what a millisecond is worth is for the owner to say.",
+			Source: powerTuning},
+		{ID: "memory-unused", Title: "Most of the memory is never used", find: memoryUnusedRule,
+			When:   "At most 10 % of the current size was ever in use, over 299 invocations or more. Information only.",
+			Guard:  "It never recommends a size: CPU comes with memory, so that what is not used as memory may well be used as CPU.",
+			Source: "Datadog and AWS Trusted Advisor call this over-provisioned; on 28 public curves 1,024 MB against 128 MB was a median 3.7 times faster."},
+	}
+}
+
+// unusedShare is the share of a size that a function may never exceed to be
+// told so.
+const unusedShare = 0.10
+
+// memoryUnusedRule states that memory is not used as memory, and no more.
+func memoryUnusedRule(_ *Function, v *curveView) *Finding {
+	p := v.current
+	if p == nil || p.MemoryUsed.P99 == nil || p.MemoryUsed.Max == nil || *p.MemoryUsed.Max > unusedShare*float64(p.MemoryMB) {
+		return nil
+	}
+	return &Finding{
+		Severity: severityInfo, Basis: string(lifecycle.Measured), N: p.MemoryUsed.Have, weight: 0,
+		Claim:    fmt.Sprintf("Of %d MB at most %s were ever in use.", p.MemoryMB, megabytes(*p.MemoryUsed.Max)),
+		Effect:   Effect{Unit: unitShare, Value: figure(*p.MemoryUsed.Max / float64(p.MemoryMB))},
+		Evidence: []string{"CPU comes in proportion to memory: a smaller size is slower if the function computes, and may cost more."},
+		Change:   "Nothing because of this alone. Measure another size: a version of its own behind 5 to 10 % of an alias.",
+		Verify:   verifyMemory, Undo: undoMemory(p),
+	}
+}
 
 // verifyMemory is how any change of memory is checked.
 const verifyMemory = "Publish a version at the new size, send it 5 to 10 % of the traffic by a weighted alias, and run thaw report until both sizes have enough data."
@@ -31,7 +80,7 @@ func outOfMemoryRule(f *Function, v *curveView) *Finding {
 		if p.clusters.outOfMemory > 0 {
 			share := p.clusters.outOfMemory / float64(p.Invocations)
 			return &Finding{
-				ID: "memory-out", Severity: severityUrgent, Basis: string(lifecycle.Measured), N: p.Invocations, weight: 1 + share,
+				Severity: severityUrgent, Basis: string(lifecycle.Measured), N: p.Invocations, weight: 1 + share,
 				Claim:  fmt.Sprintf("%s invocations at %d MB ran out of memory.", thousands(count(p.clusters.outOfMemory)), p.MemoryMB),
 				Effect: Effect{Unit: unitCount, Value: figure(p.clusters.outOfMemory)},
 				Change: "Raise the memory size by one step, or find what holds the memory.",
@@ -59,11 +108,12 @@ func memoryPressureRule(f *Function, v *curveView) *Finding {
 		return nil
 	}
 	return &Finding{
-		ID: "memory-pressure", Severity: severityUrgent, Basis: string(lifecycle.Measured), N: p.MemoryUsed.Have, weight: used / size,
+		Severity: severityUrgent, Basis: string(lifecycle.Measured), N: p.MemoryUsed.Have, weight: used / size,
 		Claim:    fmt.Sprintf("Memory is nearly full at %d MB: up to %s is used, %s.", p.MemoryMB, megabytes(used), percent(used/size)),
 		Effect:   Effect{Unit: unitShare, Value: figure(used / size)},
 		Evidence: []string{"A function that runs out of memory is killed, and its next request starts cold."},
 		Change:   fmt.Sprintf("Raise the memory size to at least %.0f MB.", used/maxUsed),
+		Patches:  memoryPatches(f, int64(math.Ceil(used/maxUsed))),
 		Verify:   "Memory used is below 80 % of the size in the next report.", Undo: undoMemory(p),
 	}
 }
@@ -131,7 +181,7 @@ func memoryFlatRule(f *Function, v *curveView) *Finding {
 		return nil
 	}
 	first, last := v.supported[0], v.supported[len(v.supported)-1]
-	finding := costFinding("memory-flat", to, saved)
+	finding := costFinding(f, to, saved)
 	finding.Claim = fmt.Sprintf("The duration does not depend on memory (%s at %d MB, %s at %d MB): the function waits. %d MB costs %s less than %s.",
 		ms(first.warmMS()), first.MemoryMB, ms(last.warmMS()), last.MemoryMB, to.MemoryMB, percent((saved.cost-to.cost())/saved.cost), saved.text)
 	return finding
@@ -160,12 +210,12 @@ func memorySaturatedRule(f *Function, v *curveView) *Finding {
 		change = fmt.Sprintf("Do not go above %d MB.", fullCPU)
 	}
 	return &Finding{
-		ID: "memory-saturated", Severity: severityChange, Basis: string(lifecycle.Measured), N: from.Invocations + knee.Invocations,
+		Severity: severityChange, Basis: string(lifecycle.Measured), N: from.Invocations + knee.Invocations,
 		weight: extra.Low / from.cost(),
 		Claim: fmt.Sprintf("%d MB is not faster than %d MB (%s and %s) and costs %s more: above %d MB there is more than one CPU, which it does not use.",
 			from.MemoryMB, knee.MemoryMB, ms(from.warmMS()), ms(knee.warmMS()), percent(from.cost()/knee.cost()-1), fullCPU),
 		Effect: Effect{unitPerMillion, figure(from.cost() - knee.cost()), figure(extra.Low), figure(extra.High)},
-		Change: change, Verify: verifyMemory, Undo: undoMemory(from),
+		Change: change, Patches: memoryPatches(f, knee.MemoryMB), Verify: verifyMemory, Undo: undoMemory(from),
 	}
 }
 
@@ -190,7 +240,7 @@ func memoryCheaperRule(f *Function, v *curveView) *Finding {
 	if saved.savedFraction <= minSaving {
 		return nil
 	}
-	finding := costFinding("memory-cheaper", to, saved)
+	finding := costFinding(f, to, saved)
 	finding.Claim = fmt.Sprintf("%d MB costs %s per million invocations, %s less than %s.",
 		to.MemoryMB, usd(to.cost()), percent((saved.cost-to.cost())/saved.cost), saved.text)
 	if len(f.Recommendation.TieMB) > 1 {
@@ -200,16 +250,17 @@ func memoryCheaperRule(f *Function, v *curveView) *Finding {
 	return finding
 }
 
-func costFinding(id string, to *CurvePoint, saved baseline) *Finding {
+func costFinding(f *Function, to *CurvePoint, saved baseline) *Finding {
 	return &Finding{
-		ID: id, Severity: severityChange, Basis: string(lifecycle.Measured), N: saved.n, weight: saved.savedFraction,
+		Severity: severityChange, Basis: string(lifecycle.Measured), N: saved.n, weight: saved.savedFraction,
 		Effect: Effect{unitPerMillion, figure(saved.cost - to.cost()), figure(saved.low), figure(saved.high)},
 		Evidence: []string{
 			fmt.Sprintf("Measured at %d MB: %s mean and %s warm, %s per million; %s: %s per million.", to.MemoryMB,
 				ms(to.warmMS()), p95Text(to), usd(to.cost()), saved.text, usd(saved.cost)),
 		},
-		Change: fmt.Sprintf("Set the memory size to %d MB.", to.MemoryMB),
-		Verify: verifyMemory, Undo: undoMemory(saved.from),
+		Change:  fmt.Sprintf("Set the memory size to %d MB.", to.MemoryMB),
+		Patches: memoryPatches(f, to.MemoryMB),
+		Verify:  verifyMemory, Undo: undoMemory(saved.from),
 	}
 }
 
@@ -249,13 +300,13 @@ func memoryFasterRule(f *Function, v *curveView) *Finding {
 	}
 	gain := from.faster(to)
 	return &Finding{
-		ID: "memory-faster-free", Severity: severity, Basis: string(lifecycle.Measured), N: from.Invocations + to.Invocations,
+		Severity: severity, Basis: string(lifecycle.Measured), N: from.Invocations + to.Invocations,
 		weight: gain.Low / from.warmMS(),
 		Claim: fmt.Sprintf("%d MB takes %s instead of %s at %d MB, %s less time, for about the same money: %s and %s per million.",
 			to.MemoryMB, ms(to.warmMS()), ms(from.warmMS()), from.MemoryMB, percent(1-to.warmMS()/from.warmMS()), usd(to.cost()), usd(from.cost())),
 		Effect:   Effect{unitMS, figure(from.warmMS() - to.warmMS()), figure(gain.Low), figure(gain.High)},
 		Evidence: []string{"CPU comes in proportion to memory, up to one whole CPU at 1,769 MB: the function computes."},
-		Change:   fmt.Sprintf(change, to.MemoryMB), Verify: verifyMemory, Undo: undoMemory(from),
+		Change:   fmt.Sprintf(change, to.MemoryMB), Patches: memoryPatches(f, to.MemoryMB), Verify: verifyMemory, Undo: undoMemory(from),
 	}
 }
 
@@ -270,7 +321,7 @@ func memoryTradeRule(f *Function, v *curveView) *Finding {
 		return nil
 	}
 	saved := v.saving(to)
-	finding := costFinding("memory-trade", to, saved)
+	finding := costFinding(f, to, saved)
 	finding.Severity = severityInfo
 	finding.Claim = fmt.Sprintf("%d MB would cost %s less than %s, and be slower: %s instead of %s.",
 		to.MemoryMB, percent((saved.cost-to.cost())/saved.cost), saved.text, ms(to.warmMS()), ms(v.current.warmMS()))

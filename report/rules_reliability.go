@@ -7,6 +7,39 @@ import (
 	"github.com/thaw-lambda/thaw/report/stats"
 )
 
+// reliabilityRules are about what fails. They come first among equals.
+func reliabilityRules() []Rule {
+	return []Rule{
+		{ID: "memory-out", Title: "Invocations ran out of memory", find: outOfMemoryRule,
+			When:   "Any invocation ended for want of memory.",
+			Source: "The platform's error type Runtime.OutOfMemory."},
+		{ID: "memory-pressure", Title: "Memory is nearly full", find: memoryPressureRule,
+			When:   "95 % of the size was in use once, or 85 % at the 99th percentile.",
+			Source: "Datadog warns at 95 %. The same figure guards every advice to take less memory."},
+		{ID: "timeouts", Title: "Invocations run into the timeout", find: timeoutsRule,
+			When:   "Any timeout; urgent when the lower end of the interval of their rate is above 1 %.",
+			Source: "A timeout is billed in full, answers nobody and resets the environment (AWS, execution environment)."},
+		{ID: "errors", Title: "Invocations fail", find: errorsRule,
+			When:   "The lower end of the Wilson interval of the error rate is above 1 %, with 30 invocations or more. Handled exceptions are successes for the platform, and not among them.",
+			Source: "Datadog warns at 1 %, AWS Trusted Advisor at 10 % a day."},
+	}
+}
+
+// logRules are about logs and what extensions add.
+func logRules() []Rule {
+	return []Rule{
+		{ID: "extension-overhead", Title: "Extensions prolong invocations", find: extensionOverheadRule,
+			When:   "What all extensions add after the response is, at the 95th percentile, more than 1 ms and more than 10 % of the mean duration. Thaw's own is among them.",
+			Source: "CloudWatch's PostRuntimeExtensionsDuration; the time is billed."},
+		{ID: "log-latency", Title: "Logs arrive late", find: logLatencyRule,
+			When:   "Log lines are more than 5 s late at the 95th percentile, or a freeze held back surely more than 5 % of them.",
+			Source: "What is not delivered when an environment freezes waits for its next request, for minutes."},
+		{ID: "logs-dropped", Title: "Lambda dropped log records", find: logsDroppedRule,
+			When:   "Any platform.logsDropped.",
+			Source: "Lambda's own account of what a subscriber was too slow to take."},
+	}
+}
+
 // timeoutsRule fires on any timeout: each is a request that was billed in full
 // and not answered, and a reset of its environment.
 func timeoutsRule(f *Function, _ *curveView) *Finding {
@@ -15,7 +48,7 @@ func timeoutsRule(f *Function, _ *curveView) *Finding {
 	}
 	r := f.TimeoutRate
 	finding := &Finding{
-		ID: "timeouts", Severity: severityInfo, Basis: string(lifecycle.Measured), N: r.N, weight: *r.Low,
+		Severity: severityInfo, Basis: string(lifecycle.Measured), N: r.N, weight: *r.Low,
 		Claim: fmt.Sprintf("%s of %s invocations ran into the timeout (%s; 95 %% interval %s to %s).",
 			thousands(f.Timeouts), thousands(f.Invocations), percent(*r.Value), percent(*r.Low), percent(*r.High)),
 		Effect:   Effect{unitShare, r.Value, r.Low, r.High},
@@ -36,7 +69,7 @@ func errorsRule(f *Function, _ *curveView) *Finding {
 		return nil
 	}
 	finding := &Finding{
-		ID: "errors", Severity: severityUrgent, Basis: string(lifecycle.Measured), N: r.N, weight: *r.Low,
+		Severity: severityUrgent, Basis: string(lifecycle.Measured), N: r.N, weight: *r.Low,
 		Claim: fmt.Sprintf("%s of the invocations fail (%s of %s; 95 %% interval %s to %s).",
 			percent(*r.Value), thousands(f.Errors), thousands(f.Invocations), percent(*r.Low), percent(*r.High)),
 		Effect: Effect{unitShare, r.Value, r.Low, r.High},
@@ -61,7 +94,7 @@ func extensionOverheadRule(f *Function, _ *curveView) *Finding {
 		return nil
 	}
 	return &Finding{
-		ID: "extension-overhead", Severity: severityChange, Basis: string(lifecycle.Measured), N: f.Overhead.AllExtensionsMS.Have,
+		Severity: severityChange, Basis: string(lifecycle.Measured), N: f.Overhead.AllExtensionsMS.Have,
 		weight: min(1, *f.Overhead.AllExtensionsMS.Mean / *mean),
 		Claim:  fmt.Sprintf("Extensions add up to %s to an invocation (p95) of %s on average.", ms(*p95), ms(*mean)),
 		Effect: Effect{Unit: unitMS, Value: p95},
@@ -78,7 +111,7 @@ func logLatencyRule(f *Function, _ *curveView) *Finding {
 		return nil
 	}
 	finding := &Finding{
-		ID: "log-latency", Severity: severityInfo, Basis: string(lifecycle.Measured), N: f.Logs.Lines,
+		Severity: severityInfo, Basis: string(lifecycle.Measured), N: f.Logs.Lines,
 		Change: "Nothing is lost: the lines arrive with the next request or at shutdown. Read recent logs where Lambda itself writes them if that is too late.",
 		Verify: "The share of frozen lines is lower in the next report, as it is when requests come more often.", Undo: "Nothing to undo.",
 	}
@@ -101,7 +134,7 @@ func logsDroppedRule(f *Function, _ *curveView) *Finding {
 		return nil
 	}
 	return &Finding{
-		ID: "logs-dropped", Severity: severityInfo, Basis: string(lifecycle.Measured), N: f.Logs.Lines + n,
+		Severity: severityInfo, Basis: string(lifecycle.Measured), N: f.Logs.Lines + n,
 		weight: float64(n) / float64(f.Logs.Lines+n),
 		Claim:  fmt.Sprintf("Lambda dropped %s log records before any extension saw them.", thousands(n)),
 		Effect: Effect{Unit: "records", Value: figure(float64(n))},

@@ -8,6 +8,24 @@ import (
 	"github.com/thaw-lambda/thaw/report/stats"
 )
 
+// startRules are about cold starts.
+func startRules() []Rule {
+	return []Rule{
+		{ID: "cold-rate", Title: "Many requests start cold", find: coldRateRule,
+			When:   "The lower end of the Wilson interval of the cold start rate is above 1 %, with 30 invocations or more. A cold start is an invocation that waited; environments made ahead of demand are not.",
+			Source: "Datadog warns at 1 %; AWS calls less than 1 % typical."},
+		{ID: "init-part", Title: "One part is more than half of the init", find: initPartRule,
+			When:   "30 inits or more, the part is at least half of the mean init and at least 100 ms.",
+			Source: "The parts are measured or derived as the report says; they add up to Lambda's own init duration."},
+		{ID: "init-extensions", Title: "Extensions take much of the init", find: extensionInitRule,
+			When:   "30 inits or more, starting extensions is more than 20 % of the mean init and at least 20 ms.",
+			Source: "The runtime starts only when every extension has registered (AWS, Lambda Extensions API)."},
+		{ID: "first-invoke", Title: "The first request does work that belongs in the init", find: firstInvokeRule,
+			When:   "30 first invocations or more take, at the median, at least 50 ms and at least a warm median longer than warm ones of the same version and size.",
+			Source: "620 hello-world configurations: the first invocation scales at least as 1/memory, the init does not, because it runs on a whole CPU."},
+	}
+}
+
 // coldRateRule: more than 1 % of the requests surely start cold.
 func coldRateRule(f *Function, _ *curveView) *Finding {
 	r := f.ColdStartRate
@@ -15,7 +33,7 @@ func coldRateRule(f *Function, _ *curveView) *Finding {
 		return nil
 	}
 	finding := &Finding{
-		ID: "cold-rate", Severity: severityChange, Basis: string(lifecycle.Measured), N: r.N, weight: *r.Low,
+		Severity: severityChange, Basis: string(lifecycle.Measured), N: r.N, weight: *r.Low,
 		Claim: fmt.Sprintf("%s of the invocations start cold (%s of %s; 95 %% interval %s to %s).",
 			percent(*r.Value), thousands(f.ColdStarts), thousands(f.Invocations), percent(*r.Low), percent(*r.High)),
 		Effect: Effect{unitShare, r.Value, r.Low, r.High},
@@ -61,7 +79,7 @@ func initPartRule(f *Function, _ *curveView) *Finding {
 		return nil
 	}
 	return &Finding{
-		ID: "init-part", Severity: severityChange, Basis: p.Basis, N: p.N, weight: p.Share * coldShare(f),
+		Severity: severityChange, Basis: p.Basis, N: p.N, weight: p.Share * coldShare(f),
 		Claim:  fmt.Sprintf("%s is %s of the init: %s of %s.", partText(p.Part), percent(p.Share), ms(p.MeanMS), ms(p.MeanMS/p.Share)),
 		Effect: Effect{Unit: unitMS, Value: figure(p.MeanMS)},
 		Change: change,
@@ -114,7 +132,7 @@ func extensionInitRule(f *Function, _ *curveView) *Finding {
 			continue
 		}
 		finding := &Finding{
-			ID: "init-extensions", Severity: severityChange, Basis: p.Basis, N: p.N, weight: p.Share * coldShare(f),
+			Severity: severityChange, Basis: p.Basis, N: p.N, weight: p.Share * coldShare(f),
 			Claim:  fmt.Sprintf("Starting extensions is %s of the init: %s of %s.", percent(p.Share), ms(p.MeanMS), ms(p.MeanMS/p.Share)),
 			Effect: Effect{Unit: unitMS, Value: figure(p.MeanMS)},
 			Change: "Remove the layers whose extensions are not needed. They are started one after the other with the runtime waiting.",
@@ -136,7 +154,7 @@ func firstInvokeRule(f *Function, _ *curveView) *Finding {
 		return nil
 	}
 	return &Finding{
-		ID: "first-invoke", Severity: severityChange, Basis: string(lifecycle.Measured), N: p.Have, weight: coldShare(f),
+		Severity: severityChange, Basis: string(lifecycle.Measured), N: p.Have, weight: coldShare(f),
 		Claim:  fmt.Sprintf("The first request of an environment takes %s longer than a warm one of %s, init not counted.", ms(*p.Mean), ms(*warm)),
 		Effect: Effect{Unit: unitMS, Value: p.Mean},
 		Change: "Do in the init what the first request does once: clients, connections, configuration. The init has a whole CPU at every memory size, a request has not.",

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/thaw-lambda/thaw/internal/account"
 	"github.com/thaw-lambda/thaw/report"
 )
 
@@ -29,6 +30,7 @@ type reportFlags struct {
 	timeout     time.Duration
 	failOn      string
 	budget      string
+	account     string
 }
 
 func newReportCmd() *cobra.Command {
@@ -63,6 +65,7 @@ and .txt. With --out - a single format goes to standard output.`,
 	pricesFlag(flags, &f.prices)
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for the answers")
 	flags.StringVar(&f.failOn, "fail-on", "", "exit with 2 when there is a finding of this severity: urgent, or change for that and worse")
+	flags.StringVar(&f.account, "account", "", "file that 'thaw account' wrote: configuration, throttles, concurrency, ages of events")
 	flags.StringVar(&f.budget, "budget", "", "file of limits; exit with 2 when one is crossed with 95 % confidence (docs/config.md)")
 	return cmd
 }
@@ -83,6 +86,9 @@ func (f *reportFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if options.Prices, err = loadPrices(f.prices); err != nil {
 		return err
 	}
+	if options.Account, err = f.readAccount(); err != nil {
+		return usageError{err}
+	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	r, err := report.Build(ctx, &report.Client{URL: f.url}, options)
@@ -95,6 +101,22 @@ func (f *reportFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 	}
 	return gate(r, stderr)
+}
+
+func (f *reportFlags) readAccount() (*account.Account, error) {
+	if f.account == "" {
+		return nil, nil
+	}
+	file, err := os.Open(f.account)
+	if err != nil {
+		return nil, fmt.Errorf("--account: %w", err)
+	}
+	defer file.Close()
+	a, err := account.Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("--account %s: %w", f.account, err)
+	}
+	return a, nil
 }
 
 func (f *reportFlags) parseFormats() ([]report.Format, error) {

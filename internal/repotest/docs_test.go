@@ -24,6 +24,7 @@ func TestDocs(t *testing.T) {
 	for name, want := range map[string]string{
 		"docs/telemetry.md": telemetry(),
 		"docs/config.md":    config(),
+		"docs/rules.md":     rules(),
 	} {
 		if *update {
 			if err := os.WriteFile(filepath.Join(root, name), []byte(want), 0o644); err != nil {
@@ -34,6 +35,28 @@ func TestDocs(t *testing.T) {
 			t.Errorf("%s is not what the code says; run `make generate`", name)
 		}
 	}
+}
+
+func rules() string {
+	var b bytes.Buffer
+	b.WriteString(`# Rules
+
+Generated from package report by ` + "`make generate`" + `; a test holds it against the code.
+
+A finding is what a rule says about one function. Each carries its claim, the number of values that it stands on, whether it was measured,
+derived or predicted, its effect with a 95 % interval where there is one, what it is worth a month at the observed volume, how to check it and
+how to undo it, and the change as code. Rules fire on the near end of an interval, not on a value; below the floors they are silent, and the report says what it lacks.
+Of advice that conflicts only the better is given.
+
+`)
+	for _, r := range report.Rules() {
+		fmt.Fprintf(&b, "## %s\n\n%s.\n\n- **When:** %s\n", r.ID, r.Title, r.When)
+		if r.Guard != "" {
+			fmt.Fprintf(&b, "- **Guard:** %s\n", r.Guard)
+		}
+		fmt.Fprintf(&b, "- **Evidence:** %s\n\n", r.Source)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func telemetry() string {
