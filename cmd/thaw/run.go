@@ -17,6 +17,7 @@ import (
 
 	"github.com/thaw-lambda/thaw/emulator"
 	"github.com/thaw-lambda/thaw/examples"
+	"github.com/thaw-lambda/thaw/internal/lifecycle"
 	"github.com/thaw-lambda/thaw/layer"
 )
 
@@ -28,6 +29,8 @@ type runOptions struct {
 	env                    map[string]string
 	layers                 []string
 	addr, otlp, ledger     string
+	kind                   string
+	concurrency            int
 	bare                   bool
 }
 
@@ -42,9 +45,14 @@ Thaw's layer attached. It prints what CloudWatch would.
 
 Invoke it with the AWS CLI or an AWS SDK, at the address that it prints, or with
 curl. With several memory sizes, each is a version (1, 2, ...) with an alias
-(128mb, 512mb, ...), and $LATEST is the first.`,
+(128mb, 512mb, ...), and $LATEST is the first.
+
+With --kind, the versions run in another kind of environment: in some that are
+provisioned in advance, in copies of a snapshot, or on a managed instance that
+serves several invocations at once. $LATEST stays on demand.`,
 		Example: `  thaw run --runtime nodejs --handler index.handler ./my-function
   thaw run --memory 512,1024,1769 ./my-go-function    # a folder with an executable bootstrap
+  thaw run --kind snap-start ./my-go-function         # invoke it with ?Qualifier=1
   curl -d '{}' http://127.0.0.1:9000/2015-03-31/functions/my-function/invocations`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,6 +68,8 @@ curl. With several memory sizes, each is a version (1, 2, ...) with an alias
 	f.DurationVar(&o.idle, "idle-timeout", emulator.DefaultIdleTimeout, "time after which an idle environment is reclaimed")
 	f.StringToStringVar(&o.env, "env", nil, "environment variables of the function: NAME=VALUE")
 	f.StringSliceVar(&o.layers, "layer", nil, "layers besides Thaw's: folders or zips, in order")
+	f.StringVar(&o.kind, "kind", string(lifecycle.OnDemand), "kind of the versions' environments: on-demand, provisioned-concurrency, snap-start or lambda-managed-instances")
+	f.IntVar(&o.concurrency, "concurrency", 2, "with --kind: environments to provision, or invocations at once on a managed instance")
 	f.BoolVar(&o.bare, "bare", false, "do not attach Thaw's layer")
 	f.StringVar(&o.addr, "addr", "127.0.0.1:9000", "address of the Invoke API")
 	f.StringVar(&o.otlp, "otlp", "http://127.0.0.1:4318", "where the extension sends its spans; empty: nowhere")
@@ -90,6 +100,9 @@ func (o *runOptions) run(ctx context.Context, folder string, stdout, stderr io.W
 		function.Version, function.Alias = emulator.LatestVersion, ""
 		if i > 0 {
 			function.Version, function.Alias = strconv.Itoa(i), fmt.Sprintf("%dmb", mb)
+			if err := o.setKind(&function); err != nil {
+				return err
+			}
 		}
 		if err := lambda.AddFunction(function); err != nil {
 			return usageError{err}
@@ -98,6 +111,25 @@ func (o *runOptions) run(ctx context.Context, folder string, stdout, stderr io.W
 	fmt.Fprintf(stderr, "%s\nThe local Lambda serves %s until Ctrl-C. For example:\n  curl -d '{}' %s/2015-03-31/functions/%[2]s/invocations\n",
 		lambda.Enforcement(), function.Name, lambda.URL())
 	<-ctx.Done()
+	return nil
+}
+
+// setKind makes f's environments of the kind that is asked for.
+func (o *runOptions) setKind(f *emulator.Function) error {
+	if o.concurrency < 1 {
+		return usageError{fmt.Errorf("--concurrency of %d is not at least 1", o.concurrency)}
+	}
+	switch lifecycle.InitKind(o.kind) {
+	case lifecycle.OnDemand:
+	case lifecycle.ProvisionedConcurrency:
+		f.ProvisionedConcurrency = o.concurrency
+	case lifecycle.SnapStart:
+		f.SnapStart = true
+	case lifecycle.ManagedInstances:
+		f.ManagedConcurrency = o.concurrency
+	default:
+		return usageError{fmt.Errorf("--kind %q is not on-demand, provisioned-concurrency, snap-start or lambda-managed-instances", o.kind)}
+	}
 	return nil
 }
 
