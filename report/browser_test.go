@@ -176,6 +176,15 @@ func checkChart(t *testing.T, f *Function, c drawn) {
 			want["mean"] = append(want["mean"], p.DurationMS.Mean)
 			want["median (p50)"] = append(want["median (p50)"], p.DurationMS.P50)
 			want["slowest 5 % (p95)"] = append(want["slowest 5 % (p95)"], p.DurationMS.P95)
+			if len(f.MemoryCurve) > 1 && f.MemoryPrediction != nil {
+				low, high := p.WarmMeanMS.Value, p.WarmMeanMS.Value
+				if isPredicted(p) {
+					low, high = p.WarmMeanMS.Low, p.WarmMeanMS.High
+				}
+				want["predicted mean"] = append(want["predicted mean"], p.WarmMeanMS.Value)
+				want["low"] = append(want["low"], low)
+				want["range"] = append(want["range"], figure(*high-*low))
+			}
 			if f.CostUSD.Value != nil {
 				want["cost per million"] = append(want["cost per million"], p.CostPerMillionUSD)
 			}

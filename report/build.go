@@ -110,6 +110,7 @@ func Build(ctx context.Context, source Source, o Options) (*Report, error) {
 	r.addAccount(o.Account)
 	for _, f := range r.Functions {
 		f.months = o.End.Sub(o.Start).Hours() / hoursPerMonth
+		predictCurve(f)
 		f.Recommendation = recommend(f)
 		r.Findings = append(r.Findings, findings(f)...)
 		f.Insufficient = insufficient(f)

@@ -75,6 +75,7 @@ func (b *builder) point(size sizeID, g *group) CurvePoint {
 		warm:        g.quantity(metric.QuantityWarmDuration, warm),
 		outOfMemory: outOfMemory(g.errors),
 	}
+	p.usage, p.warm, p.overhead = g.usage, warm, g.overhead
 	p.WarmMeanMS = estimate(p.clusters.warm, 1000, 0)
 	p.BilledMS = estimate(p.clusters.billed, 1000, 0)
 	price, err := b.price(size.arch)

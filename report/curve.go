@@ -53,7 +53,7 @@ func viewCurve(f *Function) *curveView {
 	var n int64
 	for i := range f.MemoryCurve {
 		p := &f.MemoryCurve[i]
-		if p.Architecture != v.arch {
+		if p.Architecture != v.arch || p.Basis == string(lifecycle.Predicted) {
 			continue
 		}
 		v.measured = append(v.measured, p)

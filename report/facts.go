@@ -48,6 +48,7 @@ type group struct {
 	dropped        float64
 	reportsMissing float64
 	selfReady      stats.Histogram
+	usage          usageTotals
 	selfCPU        float64
 	clusters       map[string]stats.Clusters // by thaw.quantity; N and S are not filled
 	settled        settledFacts
@@ -153,6 +154,7 @@ func (g *group) add(o *group) {
 	g.billed = g.billed.Add(o.billed)
 	g.overhead = g.overhead.Add(o.overhead)
 	g.selfReady = g.selfReady.Add(o.selfReady)
+	g.usage.add(o.usage)
 }
 
 func sum[K comparable](into, from map[K]float64) {
@@ -200,6 +202,7 @@ func collect(ctx context.Context, source Source, w *window, names []string) (map
 		definitions[d.Name] = d
 	}
 	puts := counters()
+	maps.Copy(puts, usageCounters())
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/thaw-lambda/thaw/internal/account"
+	"github.com/thaw-lambda/thaw/report/stats"
 )
 
 // SchemaVersion is the version of the JSON: a number that rises when a field
@@ -132,7 +133,9 @@ type Function struct {
 	FirstInvokePenalty Penalty        `json:"first_invoke_penalty_ms"`
 
 	MemoryCurve []CurvePoint `json:"memory_curve"`
-	MemoryUsed  MemoryUsed   `json:"memory_used_mb"`
+	// MemoryPrediction is absent of a function that ran at more than one size.
+	MemoryPrediction *MemoryPrediction `json:"memory_prediction,omitempty"`
+	MemoryUsed       MemoryUsed        `json:"memory_used_mb"`
 
 	BilledGBSeconds   float64  `json:"billed_gb_seconds"`
 	CostUSD           Estimate `json:"cost_usd"`
@@ -265,6 +268,9 @@ type CurvePoint struct {
 	CPUEnforced bool `json:"cpu_enforced"`
 
 	clusters curveClusters
+	// What a prediction starts from.
+	usage          usageTotals
+	warm, overhead stats.Histogram
 }
 
 // MemoryUsed is the largest memory used by environments.

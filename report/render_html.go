@@ -94,6 +94,7 @@ func words() template.FuncMap {
 		"picked": func(f *Function, p CurvePoint) bool {
 			return f.Recommendation.MemoryMB != nil && *f.Recommendation.MemoryMB == p.MemoryMB
 		},
+		"predicted": isPredicted, "calls": callsText, "prediction": predictionText,
 		"starts": namedStarts,
 	}
 }

@@ -71,11 +71,14 @@ func markdownFunction(w io.Writer, f *Function) {
 	fmt.Fprint(w, "| Memory | Invocations | Cold | Mean | p50 | p95 | $ per million (95 % interval) |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, p := range f.MemoryCurve {
 		d := p.DurationMS
-		fmt.Fprintf(w, "| %d MB%s | %s | %s | %s | %s | %s | %s |\n", p.MemoryMB, archNote(f, p), thousands(p.Invocations), thousands(p.ColdStarts),
-			optional(d.Mean, ms), supported(d.P50, d.Have, 10, ms), supported(d.P95, d.Have, d.Need, ms), intervalText(p.CostInterval, usd))
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", markdown(sizeName(f, p)), callsText(p, p.Invocations), callsText(p, p.ColdStarts),
+			meanText(p), supported(d.P50, d.Have, 10, ms), supported(d.P95, d.Have, d.Need, ms), intervalText(p.CostInterval, usd))
 	}
 	markdownCauses(w, f)
 	fmt.Fprintf(w, "\nMemory advice: %s. %s\n", adviceText(f.Recommendation), markdown(f.Recommendation.Reason))
+	if text := predictionText(f); text != "" {
+		fmt.Fprintf(w, "\n%s\n", markdown(text))
+	}
 	for _, i := range f.Insufficient {
 		fmt.Fprintf(w, "- not enough data for %s\n", markdown(insufficientText(i)))
 	}

@@ -17,7 +17,8 @@ var update = flag.Bool("update", false, "write the golden files")
 const hostile = `<script>alert(1)</script>"';|` + "`\x1b[31m"
 
 // example is the report of which the golden files are: a function that
-// computes, one that waits, one of little data, and a hostile name.
+// computes, one that waits, one of little data, one of a single size, and a
+// hostile name.
 func example(t *testing.T) *Report {
 	t.Helper()
 	s := newStore(t)
@@ -35,6 +36,10 @@ func example(t *testing.T) *Report {
 	evil.run(rng, waits, 1, 12)
 	evil.invoke(call{start: "warm", environment: "1", duration: .1, billed: .1, memoryMB: 60, status: "</script><img src=x onerror=alert(2)>"})
 	all = append(all, evil)
+	one := simulate("image-meta", "3", 512)
+	one.run(rng, throttled(.050, .030), 45, 12)
+	one.uses(.030, .080)
+	all = append(all, one)
 	s.write("collector-1", minutes(1))
 	s.write("collector-1", minutes(4))
 	s.write("collector-1", minutes(30))

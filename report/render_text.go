@@ -93,11 +93,14 @@ func (t *terminal) function(f *Function) {
 	table := table{{title: "MEMORY", right: true}, {title: "CALLS", right: true}, {title: "COLD", right: true}, {title: "MEAN", right: true},
 		{title: "P50", right: true}, {title: "P95", right: true}, {title: "WARM MEAN", right: true}, {title: "$/MILLION (95 %)", right: true}}
 	for _, p := range f.MemoryCurve {
-		table.add(fmt.Sprintf("%d MB%s", p.MemoryMB, archNote(f, p)), thousands(p.Invocations), thousands(p.ColdStarts), optional(p.DurationMS.Mean, ms),
+		table.add(sizeName(f, p), callsText(p, p.Invocations), callsText(p, p.ColdStarts), meanText(p),
 			optional(p.DurationMS.P50, ms), optional(p.DurationMS.P95, ms), optional(p.WarmMeanMS.Value, ms), intervalText(p.CostInterval, usd))
 	}
 	t.table(table)
 	t.wrap(plain, "  memory: ", adviceText(f.Recommendation)+". "+printable(f.Recommendation.Reason))
+	if text := predictionText(f); text != "" {
+		t.wrap(dim, "  ", text)
+	}
 	t.wrap(plain, "  init: ", fmt.Sprintf("p50 %s, p95 %s (n = %s); %s", optional(f.InitMS.P50, ms), optional(f.InitMS.P95, ms), thousands(f.InitMS.Have), printable(initText(f))))
 	t.wrap(plain, "  why cold: ", printable(causesLine(f)))
 	t.wrap(plain, "  concurrency: ", concurrencyLine(f))

@@ -272,6 +272,15 @@ func (s *simulated) series() []labelled {
 	for k, v := range s.logLines {
 		add(metric.LogLines, num(v), metric.LabelFrozen, k)
 	}
+	for k, h := range s.usage.cpu {
+		add(metric.CPUUsage, hist(h), metric.LabelIdle, k)
+	}
+	if s.usage.fullSpeed.Count > 0 {
+		add(metric.FullSpeedDuration, hist(s.usage.fullSpeed))
+	}
+	if s.usage.implausible > 0 {
+		add(metric.ImplausibleCPU, num(s.usage.implausible))
+	}
 	for quantity, clusters := range s.open {
 		var k, nn, ss, ns float64
 		for _, environment := range slices.Sorted(maps.Keys(clusters)) {

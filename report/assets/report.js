@@ -59,6 +59,19 @@
   const intervals = (points, of) => points
     .map((p, i) => [i, of(p).low, of(p).high]).filter((d) => d[1] !== null && d[2] !== null);
 
+  // The predicted means, dashed through the measured one, with their 90 % range
+  // as a band.
+  const prediction = (points, predicted) => {
+    const end = (p, key) => (predicted(p) ? p.warm_mean_ms[key] : p.warm_mean_ms.value);
+    const edge = {type: 'line', stack: 'range', silent: true, symbol: 'none', lineStyle: {opacity: 0}, tooltip: {show: false}, z: 1};
+    return [
+      Object.assign({name: 'low', data: points.map((p) => end(p, 'low'))}, edge),
+      Object.assign({name: 'range', data: points.map((p) => end(p, 'high') - end(p, 'low')), areaStyle: {color: css('--blue'), opacity: 0.14}}, edge),
+      {name: 'predicted mean', type: 'line', data: points.map((p) => p.warm_mean_ms.value), symbol: 'emptyCircle', symbolSize: 6,
+        lineStyle: {width: 1.5, type: 'dashed'}, color: css('--blue'), tooltip: {valueFormatter: ms}},
+    ];
+  };
+
   // Duration above, cost below, over the same memory sizes.
   const curve = (f) => {
     const points = f.memory_curve;
@@ -76,10 +89,13 @@
       {name: 'slowest 5 % (p95)', type: 'line', data: points.map((p) => p.duration_ms.p95), symbol: 'emptyCircle', symbolSize: 7,
         lineStyle: {width: 1.5, type: 'dashed'}, color: css('--violet'), tooltip: {valueFormatter: ms}},
     ];
+    const predicted = (p) => p.basis === 'predicted';
+    const guessed = points.some(predicted);
+    if (guessed) series.push(...prediction(points, predicted));
     if (priced) {
       series.push({name: 'cost per million', type: 'bar', xAxisIndex: 1, yAxisIndex: 1, barMaxWidth: 44,
         data: points.map((p) => ({value: p.cost_per_million_usd,
-          itemStyle: {color: css(p.memory_mb === pick ? '--change' : '--grey'), borderRadius: [3, 3, 0, 0]}})),
+          itemStyle: {color: css(p.memory_mb === pick ? '--change' : '--grey'), opacity: predicted(p) ? 0.45 : 1, borderRadius: [3, 3, 0, 0]}})),
         color: css('--grey'), tooltip: {valueFormatter: usd}});
       series.push(whiskers(intervals(points, (p) => p.cost_per_million_usd_interval), css('--ink'), {xAxisIndex: 1, yAxisIndex: 1}));
     }
@@ -92,7 +108,7 @@
       x.push(categories(names, {gridIndex: 1}));
     }
     return Object.assign(base(), {grid: grids, xAxis: x, yAxis: y, series, axisPointer: {link: [{xAxisIndex: 'all'}]},
-      legend: Object.assign(base().legend, {data: ['mean', 'median (p50)', 'slowest 5 % (p95)']})});
+      legend: Object.assign(base().legend, {data: ['mean', 'median (p50)', 'slowest 5 % (p95)'].concat(guessed ? ['predicted mean'] : [])})});
   };
 
   // The mean init, part after part.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/thaw-lambda/thaw/emulator"
 	"github.com/thaw-lambda/thaw/examples"
+	"github.com/thaw-lambda/thaw/examples/priceapi"
 	"github.com/thaw-lambda/thaw/layer"
 )
 
@@ -76,9 +77,11 @@ func newWorld(t *testing.T) *world {
 	}
 	service := httptest.NewServer(http.HandlerFunc(slowly))
 	t.Cleanup(service.Close)
+	prices := httptest.NewServer(priceapi.Handler())
+	t.Cleanup(prices.Close)
 	w.env = map[string]string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT": w.receiver.url, "THAW_LOG_LEVEL": "warn",
-		"SERVICE_URL": service.URL, examples.PriceAPIVariable: service.URL,
+		"SERVICE_URL": service.URL, examples.PriceAPIVariable: prices.URL,
 	}
 	if err := w.lambda.Start(t.Context()); err != nil {
 		t.Fatal(err)

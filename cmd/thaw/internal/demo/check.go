@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/thaw-lambda/thaw/emulator"
+	"github.com/thaw-lambda/thaw/internal/lifecycle"
 	"github.com/thaw-lambda/thaw/report"
 )
 
@@ -27,6 +28,9 @@ func compare(rep *report.Report, truth []emulator.Totals) []error {
 	got := map[countsKey]counts{}
 	for _, f := range rep.Functions {
 		for _, p := range f.MemoryCurve {
+			if p.Basis != string(lifecycle.Measured) {
+				continue // nothing ran there
+			}
 			got[countsKey{f.Name, int(p.MemoryMB)}] = counts{int(p.Invocations), int(p.ColdStarts), int(p.Errors), int(p.Timeouts)}
 		}
 	}
