@@ -12,6 +12,9 @@ GO ?= go
 # on any Linux, and two builds of one commit are the same.
 GOFLAGS_BUILD := -trimpath -ldflags "-s -w"
 HOST_ARCH := $(shell $(GO) env GOARCH)
+# The extension speaks HTTP/1.1 alone; without net/http's HTTP/2 it is half a
+# megabyte smaller and starts faster.
+TAGS_EXTENSION := -tags nethttpomithttp2
 EXAMPLES_GO := thumbnail catalog-index flaky
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -35,7 +38,7 @@ layer: ## pack the layers for x86_64 and arm64 into bin/layer/
 	@mkdir -p bin/layer
 	@for pair in amd64:x86_64 arm64:arm64; do \
 		goarch=$${pair%%:*}; arch=$${pair##*:}; \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$goarch $(GO) build $(GOFLAGS_BUILD) -o bin/layer/thaw-extension-$$arch ./cmd/thaw-extension; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$goarch $(GO) build $(GOFLAGS_BUILD) $(TAGS_EXTENSION) -o bin/layer/thaw-extension-$$arch ./cmd/thaw-extension; \
 		$(GO) run ./cmd/thaw layer pack --binary bin/layer/thaw-extension-$$arch --out bin/layer/thaw-layer-$$arch.zip; \
 	done
 

@@ -16,7 +16,7 @@ import (
 // batches of a second of a busy function.
 func BenchmarkInvocation(b *testing.B) {
 	cfg, _ := readConfig([]string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"})
-	exporter, err := newExporter(&cfg)
+	exporter, err := newExporter(&cfg, lookup(nil))
 	if err != nil {
 		b.Fatal(err)
 	}

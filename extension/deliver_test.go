@@ -39,7 +39,7 @@ func newDelivery(t *testing.T, endpoint string, env ...string) *delivery {
 	d.rec.machine.newID = func() string { return "random" }
 	d.rec.machine.env.Name = "thumbnail"
 	d.rec.encoder.Environment = &d.rec.machine.env
-	exporter, err := newExporter(&cfg)
+	exporter, err := newExporter(&cfg, lookup(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func TestCertificate(t *testing.T) {
 	if len(problems) != 0 {
 		t.Fatal(problems)
 	}
-	if e, err := newExporter(&d); e == nil || err == nil || !strings.Contains(err.Error(), "OTEL_EXPORTER_OTLP_CERTIFICATE") {
+	if e, err := newExporter(&d, lookup(nil)); e == nil || err == nil || !strings.Contains(err.Error(), "OTEL_EXPORTER_OTLP_CERTIFICATE") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -14,7 +14,10 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"time"
+
+	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/thaw-lambda/thaw/internal/version"
 )
@@ -34,6 +37,8 @@ type exporter struct {
 	timeout time.Duration
 	http    *http.Client
 	gzip    bool
+	json    bool
+	secrets *secrets
 	// zip is kept: a new one costs more memory than everything it compresses.
 	// It belongs to the sender.
 	zip *gzip.Writer
@@ -43,8 +48,9 @@ type exporter struct {
 // newExporter prepares everything that costs CPU, the certificate roots before
 // all: in the init there is more of it than in a small function's invocations.
 // The exporter is usable even if there is an error, about the certificates.
-func newExporter(cfg *config) (*exporter, error) {
+func newExporter(cfg *config, env func(string) string) (*exporter, error) {
 	e := &exporter{
+		json:    cfg.json,
 		url:     cfg.endpoint.String(),
 		header:  http.Header{"Content-Type": {"application/x-protobuf"}, "User-Agent": {"thaw-extension/" + version.String()}},
 		timeout: cfg.timeout,
@@ -66,9 +72,15 @@ func newExporter(cfg *config) (*exporter, error) {
 		MaxIdleConnsPerHost: 1,
 		IdleConnTimeout:     idleTimeout,
 	}
+	if cfg.json {
+		e.header["Content-Type"] = []string{"application/json"}
+	}
 	var err error
 	if cfg.endpoint.Scheme == "https" {
-		transport.TLSClientConfig, err = tlsConfig(cfg.certificate)
+		transport.TLSClientConfig, err = tlsConfig(cfg)
+	}
+	if len(cfg.secrets) > 0 {
+		e.secrets = &secrets{headers: cfg.secrets, env: env, http: secretsClient()}
 	}
 	e.http = &http.Client{
 		Transport: transport,
@@ -78,8 +90,8 @@ func newExporter(cfg *config) (*exporter, error) {
 	return e, err
 }
 
-func tlsConfig(certificate string) (*tls.Config, error) {
-	roots, err := trusted(certificate)
+func tlsConfig(cfg *config) (*tls.Config, error) {
+	roots, err := trusted(cfg.certificate)
 	if err != nil {
 		err = fmt.Errorf("OTEL_EXPORTER_OTLP_CERTIFICATE: %w; the system's certificates are used", err)
 	}
@@ -88,7 +100,28 @@ func tlsConfig(certificate string) (*tls.Config, error) {
 		// read is told by the handshake.
 		roots, _ = x509.SystemCertPool()
 	}
-	return &tls.Config{RootCAs: roots}, err
+	out := &tls.Config{RootCAs: roots}
+	if cfg.clientCertificate == "" && cfg.clientKey == "" {
+		return out, err
+	}
+	pair, pairErr := tls.LoadX509KeyPair(cfg.clientCertificate, cfg.clientKey)
+	if pairErr != nil {
+		return out, errors.Join(err, fmt.Errorf("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_KEY: %w; no certificate is sent", pairErr))
+	}
+	out.Certificates = []tls.Certificate{pair}
+	return out, err
+}
+
+// secretsClient is for AWS: what the endpoint's certificate is signed by says
+// nothing about theirs.
+func secretsClient() *http.Client {
+	roots, _ := x509.SystemCertPool() // what is wrong with it is told by the handshake
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func trusted(certificate string) (*x509.CertPool, error) {
@@ -139,6 +172,9 @@ func (e *exporter) send(parent context.Context, body []byte) outcome {
 	for name, values := range e.header {
 		req.Header[name] = values
 	}
+	if err := e.secrets.add(ctx, req.Header); err != nil {
+		return outcome{err: e.explain(ctx, err), retry: true, broken: parent.Err() != nil}
+	}
 	res, err := e.http.Do(req)
 	if err != nil {
 		return outcome{err: e.explain(ctx, withoutURL(err)), retry: true, broken: parent.Err() != nil}
@@ -148,7 +184,11 @@ func (e *exporter) send(parent context.Context, body []byte) outcome {
 	if err != nil && res.StatusCode/100 == 2 {
 		return outcome{err: fmt.Errorf("read the answer: %w", e.explain(ctx, err)), retry: true, broken: parent.Err() != nil}
 	}
-	return judge(res, answer, int64(len(body)))
+	out := judge(res, answer, int64(len(body)))
+	if (res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden) && e.secrets.expire() {
+		out.retry = true // the secret may have been replaced
+	}
+	return out
 }
 
 func (e *exporter) explain(ctx context.Context, err error) error {
@@ -160,10 +200,27 @@ func (e *exporter) explain(ctx context.Context, err error) error {
 
 // body returns a batch as it is sent.
 func (e *exporter) body(b *batch) ([]byte, error) {
-	if !e.gzip {
-		return b.payload, nil
+	switch {
+	case e.json:
+		return e.bodyJSON(b)
+	case e.gzip:
+		return e.compressed(b)
 	}
-	return e.compressed(b)
+	return b.payload, nil
+}
+
+// bodyJSON is for backends that want JSON. What is kept is protobuf all the
+// same, which is a third of the size and what the log takes.
+func (e *exporter) bodyJSON(b *batch) ([]byte, error) {
+	traces, err := new(ptrace.ProtoUnmarshaler).UnmarshalTraces(b.payload)
+	if err != nil {
+		return nil, err
+	}
+	body, err := new(ptrace.JSONMarshaler).MarshalTraces(traces)
+	if err != nil || !e.gzip {
+		return body, err
+	}
+	return e.compress(body)
 }
 
 // compressed returns a batch under gzip.
@@ -200,7 +257,11 @@ func judge(res *http.Response, answer []byte, size int64) outcome {
 	if res.StatusCode/100 != 2 {
 		return outcome{err: fmt.Errorf("status %d", res.StatusCode)}
 	}
-	rejected, message := partialSuccess(answer)
+	read := partialSuccess
+	if strings.Contains(res.Header.Get("Content-Type"), "json") {
+		read = partialSuccessJSON
+	}
+	rejected, message := read(answer)
 	return outcome{rejected: rejected, message: message, size: size}
 }
 

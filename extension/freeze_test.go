@@ -77,7 +77,7 @@ func TestTenThousandFreezes(t *testing.T) {
 		t.Skip("half a minute")
 	}
 	program := filepath.Join(t.TempDir(), "thaw")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "../cmd/thaw-extension")
+	build := exec.Command("go", "build", buildTags, "-trimpath", "-ldflags=-s -w", "-o", program, "../cmd/thaw-extension")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -1,6 +1,11 @@
 package extension
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"encoding/json"
+	"strconv"
+	"strings"
+)
 
 // partialSuccess reads an ExportTraceServiceResponse: how many spans were
 // rejected, and why. It is read by hand because pdata's package for it brings
@@ -27,6 +32,21 @@ func partialSuccess(answer []byte) (rejected int64, message string) {
 		})
 	})
 	return max(rejected, 0), message
+}
+
+// partialSuccessJSON is the same in JSON, which has 64-bit numbers as strings,
+// or as numbers.
+func partialSuccessJSON(answer []byte) (rejected int64, message string) {
+	var res struct {
+		PartialSuccess struct {
+			RejectedSpans json.RawMessage `json:"rejectedSpans"`
+			ErrorMessage  string          `json:"errorMessage"`
+		} `json:"partialSuccess"`
+	}
+	_ = json.Unmarshal(answer, &res) // what cannot be read says nothing
+	partial := res.PartialSuccess
+	rejected, _ = strconv.ParseInt(strings.Trim(string(partial.RejectedSpans), `"`), 10, 64)
+	return max(rejected, 0), partial.ErrorMessage[:min(len(partial.ErrorMessage), 256)]
 }
 
 // fields calls f for the fields of a protobuf message that are numbers or byte

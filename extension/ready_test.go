@@ -37,6 +37,9 @@ func BenchmarkExecToReady(b *testing.B) {
 	programs := []string{"floor", "thaw"}
 	for i, pkg := range []string{"./internal/floor", "../cmd/thaw-extension"} {
 		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, programs[i]), pkg)
+		if programs[i] == "thaw" {
+			build.Args = slices.Insert(build.Args, 2, buildTags)
+		}
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			b.Fatalf("build %s: %v\n%s", pkg, err, out)

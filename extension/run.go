@@ -146,7 +146,7 @@ func (l *life) prepare(ctx context.Context, function lambdaapi.RegisterResponse)
 		}
 		l.log.Warn().Err(err).Msg("no telemetry from the platform: only " + observed + " is observed")
 	}
-	exporter, err := newExporter(&cfg)
+	exporter, err := newExporter(&cfg, lookup(l.process.Environ))
 	if err != nil {
 		l.log.Warn().Msg(err.Error())
 	}

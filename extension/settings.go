@@ -37,6 +37,7 @@ type config struct {
 	timeout     time.Duration
 	gzip        bool
 	certificate string
+	transport
 
 	serviceName string
 	attributes  map[string]string
@@ -67,7 +68,7 @@ type setting struct {
 // settings is the table of all settings. Later ones win over earlier ones, as
 // those for traces do over those for all signals.
 func settings() []setting {
-	return []setting{
+	return append(deliverySettings(), []setting{
 		{Setting{"OTEL_EXPORTER_OTLP_ENDPOINT", "", "base URL of an OTLP/HTTP endpoint, http or https; traces go to its path v1/traces. Without an endpoint nothing is exported"}, setEndpoint("v1/traces")},
 		{Setting{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "URL that traces are posted to, used as it is"}, setEndpoint("")},
 		{Setting{"OTEL_EXPORTER_OTLP_HEADERS", "", "headers of every request: name=value,name=value, values percent-encoded"}, setHeaders},
@@ -76,8 +77,6 @@ func settings() []setting {
 		{Setting{"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "", "the same for traces, instead of the above"}, setTimeout},
 		{Setting{"OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", "gzip or none"}, setCompression},
 		{Setting{"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "", "the same for traces, instead of the above"}, setCompression},
-		{Setting{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "http/protobuf is the only one: gRPC would double the start of the extension"}, setProtocol},
-		{Setting{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "", "the same for traces, instead of the above"}, setProtocol},
 		{Setting{"OTEL_EXPORTER_OTLP_CERTIFICATE", "", "path of a PEM file with the certificates to trust, instead of the system's"}, setString(func(c *config) *string { return &c.certificate })},
 		{Setting{"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "", "the same for traces, instead of the above"}, setString(func(c *config) *string { return &c.certificate })},
 		{Setting{"OTEL_RESOURCE_ATTRIBUTES", "", "resource attributes: name=value,name=value, values percent-encoded, at most 64"}, setAttributes},
@@ -97,7 +96,7 @@ func settings() []setting {
 		{Setting{"THAW_PROFILE_TREE", "49152", "bytes that the whole profile of an init may have, compressed, 0 to 131072; beyond that its smallest modules are drawn together. 0: only times of packages are sent"}, setTreeBytes},
 		{Setting{"THAW_SPOOL_BYTES", "1048576", "what may be written to the function's log, for `thaw import`, in one life of an environment, of what a full queue or a dead backend would lose: bytes, 0 for nothing, at most 67108864"}, setInt(0, 64<<20, func(c *config) *int { return &c.spoolBytes })},
 		{Setting{"THAW_SHUTDOWN_WAIT", "300ms", "how long a shutdown waits for the last report of the platform, at most 1s"}, setDuration(0, time.Second, func(c *config) *time.Duration { return &c.shutdownWait })},
-	}
+	}...)
 }
 
 // readConfig reads the settings from an environment. What cannot be read is
@@ -243,16 +242,6 @@ func setCompression(c *config, value string) error {
 		return nil
 	}
 	return errors.New("not gzip or none; gzip is used")
-}
-
-func setProtocol(_ *config, value string) error {
-	switch value {
-	case "http/protobuf":
-		return nil
-	case "grpc":
-		return errors.New("grpc is not built in: http/protobuf is used; set OTEL_EXPORTER_OTLP_ENDPOINT to the OTLP/HTTP port, usually 4318")
-	}
-	return errors.New("not http/protobuf, which is used")
 }
 
 func setDisabled(c *config, value string) error {

@@ -133,7 +133,7 @@ func TestExtensionFitsInto4MB(t *testing.T) {
 	const limit = 4 << 20
 	for goarch, want := range map[string]string{"amd64": "x86_64", "arm64": "arm64"} {
 		binary := filepath.Join(t.TempDir(), "thaw-extension")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "../cmd/thaw-extension")
+		build := exec.Command("go", "build", "-tags", "nethttpomithttp2", "-trimpath", "-ldflags", "-s -w", "-o", binary, "../cmd/thaw-extension")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch)
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("build: %v\n%s", err, out)

@@ -147,7 +147,7 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for out, pkg := range map[string]string{"function/bootstrap": "./testdata/function", "layer/extensions/thaw": "../../../cmd/thaw-extension"} {
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, out), pkg)
+		cmd := exec.Command("go", "build", "-tags", "nethttpomithttp2", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, out), pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", pkg, err, text)
