@@ -203,9 +203,9 @@ func TestProxy(t *testing.T) {
 		e.close()
 		return
 	}
-	var asked []string
+	asked := make(chan string, 16)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.Method+" "+r.Host)
+		asked <- r.Method + " " + r.Host
 		if r.Method == http.MethodConnect {
 			w.WriteHeader(http.StatusBadGateway)
 		}
@@ -218,7 +218,6 @@ func TestProxy(t *testing.T) {
 		{"http://collector.invalid", "HTTPS_PROXY", "", ""},
 		{"http://127.0.0.1:1", "HTTP_PROXY", "", ""},
 	} {
-		asked = nil
 		cmd := exec.Command(os.Args[0], "-test.run=^TestProxy$", "-test.v")
 		cmd.Env = []string{
 			"THAW_TEST_PROXY=1", "OTEL_EXPORTER_OTLP_ENDPOINT=" + test.endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT=2000",
@@ -228,7 +227,11 @@ func TestProxy(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		if got := strings.Join(asked, ", "); got != test.want {
+		got := ""
+		if len(asked) > 0 {
+			got = <-asked
+		}
+		if got != test.want || len(asked) != 0 {
 			t.Errorf("%+v: the proxy was asked for %q\n%s", test, got, out)
 		}
 	}
