@@ -73,7 +73,7 @@ func TestSandbox(t *testing.T) {
 func TestMemoryLimit(t *testing.T) {
 	var e Emulator
 	f := testFunction(t, "x")
-	f.Timeout = 20 * time.Second
+	f.Timeout = 2 * time.Minute // on a slow machine the kernel takes its time to give up
 	start(t, &e, f)
 	if !e.Enforcement().MemoryEnforced {
 		t.Skipf("NOT TESTED: memory: %s", e.Enforcement().Memory)
@@ -107,7 +107,7 @@ func TestMemoryLimit(t *testing.T) {
 func TestMemoryIsShared(t *testing.T) {
 	var e Emulator
 	f := testFunction(t, "x")
-	f.Timeout, f.Env["EXTENSION_X"] = 20*time.Second, "hog"
+	f.Timeout, f.Env["EXTENSION_X"] = 2*time.Minute, "hog"
 	start(t, &e, f)
 	if !e.Enforcement().MemoryEnforced {
 		t.Skipf("NOT TESTED: memory: %s", e.Enforcement().Memory)

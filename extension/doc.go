@@ -70,6 +70,25 @@
 // read back by thaw import. What is lost for good is counted on the next report
 // and on the shutdown's span.
 //
+// # Kinds of environments
+//
+// What differs between them is in the state machine, in a few places each:
+//
+//   - Provisioned concurrency: no request ever waits for the init, however soon
+//     the first comes after it.
+//   - SnapStart: a restore is what a request waits for. The init before the
+//     snapshot is nobody's cold start, although its events may come again, with
+//     their old times, in every environment that is restored from it; and the
+//     environment's id is not the one that they name.
+//   - Managed instances: only SHUTDOWN can be registered for, so invocations are
+//     known from telemetry alone; there are several at once; nothing is frozen,
+//     so what is ready is sent at any time; there is no platform.runtimeDone and
+//     no bill by duration.
+//
+// Without telemetry invocations are known from INVOKE and SHUTDOWN alone: when
+// they began, that they were, and how the last one ended if that was the reason
+// of the shutdown.
+//
 // # Failing open
 //
 // Nothing here may fail, block or slow the function. Lambda takes an extension
