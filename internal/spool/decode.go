@@ -244,7 +244,7 @@ func parse(text []byte) (l fields, ok bool) {
 }
 
 func intact(text []byte, want uint64) bool {
-	return uint64(crc32.Checksum(text, checksum)) == want
+	return uint64(crc32.Checksum(text, checksum())) == want
 }
 
 // span returns the part of text that is base64 or a name.
