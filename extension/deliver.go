@@ -2,6 +2,7 @@ package extension
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -35,8 +36,23 @@ type sender struct {
 
 	failures  int // since the last success
 	notBefore time.Time
+	// tuned is whether the heap has its limit.
+	tuned bool
 	// complained is whether the present trouble is in the log.
 	complained bool
+}
+
+// gcPercent trades a little CPU for memory, which is the function's.
+const gcPercent = 50
+
+// tune limits the heap, which is that of a few invocations: left to itself it
+// would grow to 4 MB before it is collected for the first time. It stops the
+// world and collects, so it is done after the first export and not in the init.
+func (s *sender) tune() {
+	if !s.tuned {
+		s.tuned = true
+		debug.SetGCPercent(gcPercent)
+	}
 }
 
 // run sends until stop is closed. Cancelling ctx breaks off an attempt. One that
@@ -61,6 +77,7 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}) {
 		case <-s.rec.changed:
 		case out := <-s.flight:
 			s.land(out)
+			s.tune()
 		case <-timer.C:
 		}
 	}

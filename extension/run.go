@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -251,9 +250,6 @@ func (l *life) askForTelemetry(ctx context.Context, uri string) (err error) {
 	return err
 }
 
-// gcPercent trades a little CPU for memory, which is the function's.
-const gcPercent = 50
-
 func (l *life) startSender(cfg *config) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.interrupt = cancel
@@ -270,10 +266,6 @@ func (l *life) startSender(cfg *config) {
 				logPanic(l.log, "sending", p)
 			}
 		}()
-		// The heap is that of a few invocations. Left to itself it would grow
-		// to 4 MB before it is collected for the first time. Set here because
-		// it stops the world for a moment that the init does not wait for.
-		debug.SetGCPercent(gcPercent)
 		l.sender.run(ctx, l.stopping)
 	}()
 }
