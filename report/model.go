@@ -27,6 +27,8 @@ type Report struct {
 	Findings      []Finding       `json:"findings"`
 	Gaps          []Gap           `json:"gaps"`
 	Collector     CollectorTotals `json:"collector"`
+	// Imported is what something else measured; see `thaw import`.
+	Imported []Imported `json:"imported,omitempty"`
 	// Account says where the account's data is from; absent without it.
 	Account *AccountInfo `json:"account,omitempty"`
 }

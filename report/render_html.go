@@ -75,6 +75,8 @@ func words() template.FuncMap {
 	}
 	return template.FuncMap{
 		"rangeText": rangeText, "thousands": thousands, "coldRatio": coldRatio, "initText": initText,
+		"importedPick": func(im Imported, p ImportedPoint) bool { return im.CheapestMB != nil && *im.CheapestMB == p.MemoryMB },
+		"importedName": importedName, "importedText": importedText, "importedInit": importedInit,
 		"causeText": causeText, "concurrencyLine": concurrencyLine, "livesLine": livesLine,
 		"archNote": archNote, "insufficient": insufficientText, "demand": demandText, "sizes": sizesText,
 		"percent": maybe(percent), "usd": maybe(usd), "ms": maybe(ms), "mb": maybe(megabytes),

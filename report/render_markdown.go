@@ -15,6 +15,10 @@ func writeMarkdown(out io.Writer, r *Report) error {
 	for _, g := range r.Gaps {
 		fmt.Fprintf(w, "> **Gap.** %s\n\n", markdown(g.Text))
 	}
+	markdownImported(w, r.Imported)
+	if len(r.Functions) == 0 && len(r.Imported) > 0 {
+		return w.Flush()
+	}
 	if len(r.Functions) == 0 {
 		fmt.Fprint(w, "No function was invoked in this range.\n")
 		return w.Flush()

@@ -49,6 +49,10 @@ func writeText(out io.Writer, r *Report, o TextOptions) error {
 	for _, g := range r.Gaps {
 		t.wrap(yellow, "gap: ", printable(g.Text))
 	}
+	t.imported(r.Imported)
+	if len(r.Functions) == 0 && len(r.Imported) > 0 {
+		return t.Flush()
+	}
 	if len(r.Functions) == 0 {
 		fmt.Fprintln(t, "No function was invoked in this range.")
 		return t.Flush()

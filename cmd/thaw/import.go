@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/thaw-lambda/thaw/internal/cloudwatchlog"
 	"github.com/thaw-lambda/thaw/internal/cloudwatchlog/live"
+	"github.com/thaw-lambda/thaw/report"
 )
 
 // importFlags are what `thaw import` can be asked for.
@@ -30,6 +32,9 @@ type importFlags struct {
 	group             string
 	since             time.Duration
 	profile, endpoint string
+
+	// imported are curves that something else measured.
+	imported []report.Imported
 
 	out, dataDir string
 	keep         bool
@@ -54,6 +59,10 @@ It reads files, folders, and standard input (no argument, or -), gzip'ed or not:
 
   - what Thaw's extension wrote into the log because no backend took it
 
+It also reads what others measured, and shows it as memory curves: the output of AWS Lambda
+Power Tuning (with includeOutputResults) or the link to its picture, files of
+maxday/lambda-perf, and files of curves as thaw evaluate reads them.
+
 With --log-group it reads CloudWatch Logs itself, and asks it for lines of the platform
 only. Credentials come from where the AWS CLI takes them; they need logs:FilterLogEvents.
 
@@ -64,6 +73,7 @@ Lines of the application are counted and never kept. A line of the platform that
 cannot be read is counted as unparsed and shown; it stops nothing.`,
 		Example: `  aws logs tail /aws/lambda/checkout --since 1d | thaw import
   thaw import --json export/
+  thaw import --out report power-tuning-result.json
   thaw import --log-group /aws/lambda/checkout --since 168h --out report --arch arm64
   thaw import --out report --region eu-west-1 --arch arm64 checkout.log
   aws logs filter-log-events --log-group-name /aws/lambda/checkout | thaw import --function checkout`,
@@ -103,6 +113,9 @@ func (f *importFlags) run(ctx context.Context, args []string, stdin io.Reader, s
 	log, err := f.read(ctx, args, stdin)
 	if err != nil {
 		return err
+	}
+	if len(f.imported) > 0 && log.Empty() {
+		return f.showImported(stdout)
 	}
 	s := log.Summary()
 	if f.json {
@@ -144,7 +157,7 @@ func (f *importFlags) read(ctx context.Context, args []string, stdin io.Reader) 
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := readFile(name, stdin, a.Add); err != nil {
+		if err := f.readFile(name, stdin, a.Add); err != nil {
 			return nil, err
 		}
 	}
@@ -205,16 +218,21 @@ func lastChange(files []string) time.Time {
 	return last
 }
 
-func readFile(name string, stdin io.Reader, add func(cloudwatchlog.Line)) (err error) {
-	if name == stdinName {
-		return cloudwatchlog.Read(stdin, cloudwatchlog.Source{Name: "stdin"}, add)
+func (f *importFlags) readFile(name string, stdin io.Reader, add func(cloudwatchlog.Line)) (err error) {
+	in, source := stdin, cloudwatchlog.Source{Name: "stdin"}
+	if name != stdinName {
+		file, err := os.Open(name)
+		if err != nil {
+			return fmt.Errorf("import: %w", err)
+		}
+		defer file.Close() // it was only read
+		in, source = file, cloudwatchlog.FileSource(name)
 	}
-	file, err := os.Open(name)
-	if err != nil {
-		return fmt.Errorf("import: %w", err)
+	buffered := bufio.NewReaderSize(in, 64<<10)
+	if head, _ := buffered.Peek(64 << 10); report.IsImported(head) {
+		return f.readImported(buffered, source.Name)
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	return cloudwatchlog.Read(file, cloudwatchlog.FileSource(name), add)
+	return cloudwatchlog.Read(buffered, source, add)
 }
 
 // printImport says on a terminal what was read.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -49,6 +50,7 @@ func (f *importFlags) report(ctx context.Context, log *cloudwatchlog.Log, stdout
 	if err != nil {
 		return fmt.Errorf("build the report: %w", err)
 	}
+	rep.Imported = f.imported
 	if err := f.writeReport(rep, stdout); err != nil || !f.keep {
 		return err
 	}
@@ -105,4 +107,30 @@ func (f *importFlags) writeReport(rep *report.Report, stdout io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// readImported reads curves that something else measured.
+func (f *importFlags) readImported(r io.Reader, input string) error {
+	name := f.function
+	if name == "" {
+		name = strings.TrimSuffix(filepath.Base(input), filepath.Ext(input))
+	}
+	list, err := report.ReadImported(r, name)
+	if err != nil {
+		return fmt.Errorf("import %s: %w", input, err)
+	}
+	f.imported = append(f.imported, list...)
+	return nil
+}
+
+// showImported prints curves, or writes the report on them.
+func (f *importFlags) showImported(stdout io.Writer) error {
+	rep := report.ImportedReport(f.imported, "thaw import", time.Now())
+	if f.out != "" {
+		return f.writeReport(rep, stdout)
+	}
+	if f.json {
+		return report.Render(stdout, rep, report.JSON, report.TextOptions{})
+	}
+	return report.Render(stdout, rep, report.Text, terminalOptions(stdout))
 }

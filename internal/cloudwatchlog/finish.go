@@ -40,6 +40,9 @@ func (a *Assembler) Finish() *Log {
 	return l
 }
 
+// Empty says that there was nothing to read.
+func (l *Log) Empty() bool { return l.tally.lines == 0 }
+
 // date gives every attempt a beginning and an end. What has no time at all is
 // laid one after the other, in the order of the input, before all that has one,
 // or else up to the given time.
