@@ -12,7 +12,7 @@ const (
 	backoffMin         = time.Second
 	backoffMax         = time.Minute
 	backoffMinShutdown = 50 * time.Millisecond
-	// enoughSpans are sent without waiting for the batch delay.
+	// enoughSpans, or log lines, are sent without waiting for the batch delay.
 	enoughSpans = 256
 	// maxAttempts is how often one batch is tried: a backend that takes others
 	// may have something against this one.
@@ -88,11 +88,11 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}) {
 // frozen otherwise, or is waited for by [life.hold].
 func (s *sender) due(now time.Time) (time.Duration, bool) {
 	v := s.rec.view()
-	if s.flight != nil || s.flying == nil && v.spans == 0 || !v.running && !v.released {
+	if s.flight != nil || s.flying == nil && v.waiting == 0 || !v.running && !v.released {
 		return 0, false
 	}
 	at := s.notBefore
-	if s.flying == nil && v.spans < enoughSpans && !v.released {
+	if s.flying == nil && v.waiting < enoughSpans && !v.released {
 		at = later(at, v.oldest.Add(s.delay))
 	}
 	// A clock that was set back must not make anything wait for hours.
@@ -115,7 +115,7 @@ func (s *sender) launch(ctx context.Context) bool {
 	}
 	s.attempts++
 	s.launched = s.rec.view().invokes
-	flight := make(chan outcome, 1)
+	b, flight := s.flying, make(chan outcome, 1)
 	s.flight = flight
 	go func() {
 		out := outcome{err: errPanicked}
@@ -125,7 +125,7 @@ func (s *sender) launch(ctx context.Context) bool {
 			}
 			flight <- out
 		}()
-		out = s.exporter.send(ctx, body)
+		out = s.exporter.send(ctx, b, body)
 	}()
 	return true
 }
@@ -142,7 +142,7 @@ func (s *sender) land(out outcome) (settled bool, after time.Duration) {
 	frozen := s.rec.view().invokes != s.launched
 	switch {
 	case !out.retry:
-		s.complain().Err(out.err).Int64("spans", s.flying.spans).
+		s.complain().Err(out.err).Int64("spans", s.flying.spans).Int64("log_lines", s.flying.logLines).
 			Msg("the endpoint refused an export: check its address and the headers")
 		s.giveUp(false)
 		settled = true
@@ -171,9 +171,10 @@ func (s *sender) attempt(ctx context.Context) (settled bool, after time.Duration
 
 func (s *sender) taken(out outcome) {
 	s.rec.sent(s.flying, out.rejected, out.size)
+	rejected := map[bool]string{true: "log_lines", false: "spans"}[s.flying.logLines > 0]
 	s.flying, s.failures, s.notBefore, s.complained = nil, 0, time.Time{}, false
 	if out.rejected > 0 {
-		s.complain().Int64("spans", out.rejected).Str("reason", out.message).Msg("the endpoint rejected spans")
+		s.complain().Int64(rejected, out.rejected).Str("reason", out.message).Msg("the endpoint rejected a part of an export")
 	}
 }
 
@@ -186,7 +187,7 @@ func (s *sender) giveUp(last bool) {
 
 // write writes a batch to the log, if that has room for it.
 func (s *sender) write(b *batch, last bool) bool {
-	if s.spool == nil {
+	if s.spool == nil || b.logLines > 0 { // log lines are in the log
 		return false
 	}
 	compressed, err := s.exporter.compressed(b)
@@ -219,7 +220,7 @@ func backoff(failures int) time.Duration {
 func (s *sender) finish(ctx context.Context) {
 	s.rescue(true)
 	pause := backoffMinShutdown
-	for ctx.Err() == nil && (s.flying != nil || s.rec.view().spans > 0) {
+	for ctx.Err() == nil && (s.flying != nil || s.rec.view().waiting > 0) {
 		settled, after := s.attempt(ctx)
 		if settled && s.failures == 0 {
 			continue

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/thaw-lambda/thaw/internal/version"
@@ -33,6 +34,7 @@ const (
 // exporter posts batches to an OTLP/HTTP endpoint.
 type exporter struct {
 	url     string
+	logsURL string
 	header  http.Header
 	timeout time.Duration
 	http    *http.Client
@@ -52,6 +54,7 @@ func newExporter(cfg *config, env func(string) string) (*exporter, error) {
 	e := &exporter{
 		json:    cfg.json,
 		url:     cfg.endpoint.String(),
+		logsURL: cfg.logsURL(),
 		header:  http.Header{"Content-Type": {"application/x-protobuf"}, "User-Agent": {"thaw-extension/" + version.String()}},
 		timeout: cfg.timeout,
 	}
@@ -162,10 +165,10 @@ var errPanicked = errors.New("a defect in thaw")
 
 // send makes one attempt. It is done by a goroutine of its own and touches
 // nothing of the exporter that others change.
-func (e *exporter) send(parent context.Context, body []byte) outcome {
+func (e *exporter) send(parent context.Context, b *batch, body []byte) outcome {
 	ctx, cancel := withPatience(parent, e.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.urlOf(b), bytes.NewReader(body))
 	if err != nil {
 		return outcome{err: fmt.Errorf("make the request: %w", withoutURL(err))}
 	}
@@ -191,6 +194,13 @@ func (e *exporter) send(parent context.Context, body []byte) outcome {
 	return out
 }
 
+func (e *exporter) urlOf(b *batch) string {
+	if b.logLines > 0 {
+		return e.logsURL
+	}
+	return e.url
+}
+
 func (e *exporter) explain(ctx context.Context, err error) error {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %v", e.timeout)
@@ -212,11 +222,26 @@ func (e *exporter) body(b *batch) ([]byte, error) {
 // bodyJSON is for backends that want JSON. What is kept is protobuf all the
 // same, which is a third of the size and what the log takes.
 func (e *exporter) bodyJSON(b *batch) ([]byte, error) {
+	if b.logLines > 0 {
+		return e.logsJSON(b)
+	}
 	traces, err := new(ptrace.ProtoUnmarshaler).UnmarshalTraces(b.payload)
 	if err != nil {
 		return nil, err
 	}
 	body, err := new(ptrace.JSONMarshaler).MarshalTraces(traces)
+	if err != nil || !e.gzip {
+		return body, err
+	}
+	return e.compress(body)
+}
+
+func (e *exporter) logsJSON(b *batch) ([]byte, error) {
+	logs, err := new(plog.ProtoUnmarshaler).UnmarshalLogs(b.payload)
+	if err != nil {
+		return nil, err
+	}
+	body, err := new(plog.JSONMarshaler).MarshalLogs(logs)
 	if err != nil || !e.gzip {
 		return body, err
 	}

@@ -327,6 +327,7 @@ func (m *machine) close(inv *invocation) {
 
 // takeEarly charges inv with the lines that nobody could be charged with.
 func (m *machine) takeEarly(inv *invocation) {
+	m.forward.adopt(inv)
 	inv.lines.merge(m.early)
 	m.early = lineCounter{}
 }

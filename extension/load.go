@@ -106,7 +106,7 @@ func (r *recorder) release(on bool) {
 func (r *recorder) drained() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.broken || r.queue.spans == 0 && !r.flying
+	return r.broken || r.queue.spans == 0 && r.machine.forward.ready() == 0 && !r.flying
 }
 
 // inTrouble says whether the last attempt to send has failed.

@@ -8,7 +8,7 @@ import (
 )
 
 // partialSuccess reads an ExportTraceServiceResponse: how many spans were
-// rejected, and why. It is read by hand because pdata's package for it brings
+// rejected, and why. That of log records has the same encoding. It is read by hand because pdata's package for it brings
 // gRPC, which doubles the size and the start of the extension. For the same
 // reason requests are marshalled as TracesData, which has the same encoding as
 // an ExportTraceServiceRequest.
@@ -39,13 +39,14 @@ func partialSuccess(answer []byte) (rejected int64, message string) {
 func partialSuccessJSON(answer []byte) (rejected int64, message string) {
 	var res struct {
 		PartialSuccess struct {
-			RejectedSpans json.RawMessage `json:"rejectedSpans"`
-			ErrorMessage  string          `json:"errorMessage"`
+			RejectedSpans      json.RawMessage `json:"rejectedSpans"`
+			RejectedLogRecords json.RawMessage `json:"rejectedLogRecords"`
+			ErrorMessage       string          `json:"errorMessage"`
 		} `json:"partialSuccess"`
 	}
 	_ = json.Unmarshal(answer, &res) // what cannot be read says nothing
 	partial := res.PartialSuccess
-	rejected, _ = strconv.ParseInt(strings.Trim(string(partial.RejectedSpans), `"`), 10, 64)
+	rejected, _ = strconv.ParseInt(strings.Trim(string(append(partial.RejectedSpans, partial.RejectedLogRecords...)), `"`), 10, 64)
 	return max(rejected, 0), partial.ErrorMessage[:min(len(partial.ErrorMessage), 256)]
 }
 

@@ -177,12 +177,16 @@ func (r *recorder) close() {
 }
 
 func (r *recorder) finish(reason string) {
-	r.do(func(time.Time) { r.machine.finish(reason) })
+	r.do(func(time.Time) {
+		r.machine.finish(reason)
+		r.machine.forward.all = true
+	})
 }
 
 func (r *recorder) shutdown(start time.Time, reason string, waiting lifecycle.Waiting) {
 	cpu, rss := cpuTime(), maxRSS()
 	r.do(func(at time.Time) {
+		r.account.LogsDropped = r.machine.forward.dropped
 		r.machine.shutdown(start, at, reason, r.account, cpu, rss, waiting)
 	})
 }
@@ -198,15 +202,19 @@ type view struct {
 	running  bool
 	released bool
 	invokes  int64
-	spans    int
+	waiting  int       // spans and log lines
 	oldest   time.Time // end of the oldest thing in the queue
 }
 
 func (r *recorder) view() view {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v := view{running: r.machine.running(), released: r.released, invokes: r.invokes, spans: r.queue.spans}
-	if v.spans > 0 {
+	lines := r.machine.forward.ready()
+	v := view{running: r.machine.running(), released: r.released, invokes: r.invokes, waiting: r.queue.spans + lines}
+	if lines > 0 {
+		v.oldest = r.machine.forward.lines[0].received
+	}
+	if r.queue.spans > 0 && (lines == 0 || r.queue.entries[0].ended.Before(v.oldest)) {
 		v.oldest = r.queue.entries[0].ended
 	}
 	return v
@@ -217,6 +225,9 @@ type batch struct {
 	payload []byte // OTLP protobuf
 	spans   int64
 	lines   []arrivals
+	// logLines is how many lines of the function's log it holds, in place of
+	// spans.
+	logLines int64
 	// encoded is the payload as it is sent, once it has been.
 	encoded []byte
 }
@@ -226,6 +237,9 @@ func (r *recorder) next() *batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := r.marshal(r.queue.take(maxBatchSpans, maxBatchBytes))
+	if b == nil {
+		b = r.nextLogs()
+	}
 	r.flying = b != nil
 	return b
 }
@@ -270,6 +284,13 @@ const (
 func (r *recorder) sent(b *batch, rejected, size int64) {
 	r.do(func(at time.Time) {
 		r.flying, r.failing = false, false
+		if b.logLines > 0 {
+			rejected = min(max(rejected, 0), b.logLines)
+			r.account.LogsForwarded += b.logLines - rejected
+			r.machine.forward.dropped += rejected
+			r.account.BytesExported += size
+			return
+		}
 		rejected = min(max(rejected, 0), b.spans)
 		r.account.SpansExported += b.spans - rejected
 		r.account.BytesExported += size
@@ -283,6 +304,7 @@ func (r *recorder) gaveUp(b *batch, spooled bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.flying = false
+	r.machine.forward.dropped += b.logLines
 	r.lost(b.spans, spooled)
 }
 

@@ -180,6 +180,7 @@ func (l *life) newRecorder(cfg *config, function lambdaapi.RegisterResponse, reg
 		newID:        rand.Text,
 		kind:         kind,
 		telemetry:    true,
+		forward:      forwarding{on: cfg.forward && cfg.logsURL() != ""},
 		processStart: l.process.Started,
 		registered:   registered,
 	}

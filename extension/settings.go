@@ -117,6 +117,9 @@ func readConfig(environ []string) (cfg config, problems []string) {
 			problems = append(problems, fmt.Sprintf("%s: %v", s.Name, err))
 		}
 	}
+	if cfg.forward && cfg.endpoint != nil && cfg.logsURL() == "" {
+		problems = append(problems, "THAW_LOGS: log lines are not forwarded: set OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, because it does not follow from the endpoint for traces")
+	}
 	if cfg.serviceName == "" {
 		cfg.serviceName = cfg.attributes["service.name"]
 	}

@@ -14,6 +14,21 @@ type transport struct {
 	clientCertificate string
 	clientKey         string
 	secrets           []secretHeader
+	// forward is whether the lines of the function's log are sent too, to
+	// logs; nil means to where the traces go, with v1/logs for v1/traces.
+	forward bool
+	logs    *url.URL
+}
+
+// logsURL is where log lines are posted to.
+func (c *config) logsURL() string {
+	switch base, ok := strings.CutSuffix(c.endpoint.String(), "/v1/traces"); {
+	case c.logs != nil:
+		return c.logs.String()
+	case ok:
+		return base + "/v1/logs"
+	}
+	return ""
 }
 
 // deliverySettings are those of the transport.
@@ -27,8 +42,19 @@ func deliverySettings() []setting {
 		{Setting{"OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "", "the same for traces, instead of the above"}, certificate},
 		{Setting{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "", "path of a PEM file with its private key"}, key},
 		{Setting{"OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "", "the same for traces, instead of the above"}, key},
+		{Setting{"THAW_LOGS", "count", "count: log lines are counted and timed, their text stays where it is. forward: the lines of the function, not those of extensions, are also sent as OTLP log records, as parts of their invocation's trace. What cannot be delivered is not repeated: it is in the function's log"}, setChoice("count", "forward", func(c *config) *bool { return &c.forward })},
+		{Setting{"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "", "URL that log lines are posted to, used as it is; by default v1/logs of OTEL_EXPORTER_OTLP_ENDPOINT"}, setLogsEndpoint},
 		{Setting{"THAW_SECRET_HEADERS", "", "headers whose values are in AWS Secrets Manager or in the SSM Parameter Store: name=ARN,name=ARN. Text before the ARN is put before the value (Authorization=Bearer%20arn:aws:...), #key after the ARN of a JSON secret picks one of its keys. They are read with the function's role before the first export, and again when the endpoint answers 401 or 403"}, setSecretHeaders},
 	}
+}
+
+func setLogsEndpoint(c *config, value string) error {
+	var logs config
+	if err := setEndpoint("")(&logs, value); err != nil {
+		return err
+	}
+	c.logs = logs.endpoint
+	return nil
 }
 
 func setProtocol(c *config, value string) error {

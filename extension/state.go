@@ -77,6 +77,7 @@ type machine struct {
 	firstServed *invocation // on managed instances: the first that was started
 	// early are the log lines that no invocation can be charged with yet.
 	early   lineCounter
+	forward forwarding
 	dropped int64 // by the platform, since the last report
 	// exported are latencies of exports, waiting for a report to travel with,
 	// as are the losses.
@@ -205,6 +206,7 @@ func (m *machine) event(at time.Time, ev *event) {
 		m.account.DroppedByPlatform += max(rec.DroppedRecords, 0)
 	case line:
 		m.line(at, ev.time, int64(rec))
+		m.forwardLine(at, ev)
 	}
 }
 

@@ -18,6 +18,8 @@ type event struct {
 	// record points to the record's type in lambdaapi, or is a line, or nil
 	// for what we have no use for.
 	record any
+	// text is a line as it came.
+	text json.RawMessage
 	// digest tells platform events apart; 0 for others.
 	digest uint64
 }
@@ -75,7 +77,7 @@ func (d decoder) event(raw *lambdaapi.Event) (ev event, ok bool) {
 		return ev, false
 	}
 	if raw.Type == lambdaapi.TypeFunction {
-		ev.record = line(lineSize(raw.Record))
+		ev.record, ev.text = line(lineSize(raw.Record)), raw.Record
 		return ev, true
 	}
 	if !strings.HasPrefix(raw.Type, "platform.") {

@@ -198,7 +198,7 @@ func TestProxy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := e.send(t.Context(), []byte("x"))
+		out := e.send(t.Context(), &batch{}, []byte("x"))
 		fmt.Println("outcome:", out.err)
 		e.close()
 		return

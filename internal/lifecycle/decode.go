@@ -309,6 +309,8 @@ func (d *decoder) shutdown(start, end time.Time) *Shutdown {
 			SpansExported:     d.int(AttrExported),
 			SpansDropped:      d.int(AttrDropped),
 			SpansSpooled:      d.int(AttrSpooled),
+			LogsForwarded:     d.int(AttrLogsForwarded),
+			LogsDropped:       d.int(AttrLogsDropped),
 			BytesExported:     d.int(AttrExportedBytes),
 			ExportFailures:    d.int(AttrExportFailed),
 			DroppedByPlatform: d.int(AttrPlatformLost),

@@ -207,6 +207,10 @@ func (e *Encoder) Shutdown(dst ptrace.SpanSlice, s *Shutdown) {
 	m.PutInt(AttrExported, s.Account.SpansExported)
 	m.PutInt(AttrDropped, s.Account.SpansDropped)
 	m.PutInt(AttrSpooled, s.Account.SpansSpooled)
+	if s.Account.LogsForwarded+s.Account.LogsDropped > 0 {
+		m.PutInt(AttrLogsForwarded, s.Account.LogsForwarded)
+		m.PutInt(AttrLogsDropped, s.Account.LogsDropped)
+	}
 	m.PutInt(AttrExportedBytes, s.Account.BytesExported)
 	m.PutInt(AttrExportFailed, s.Account.ExportFailures)
 	m.PutInt(AttrPlatformLost, s.Account.DroppedByPlatform)

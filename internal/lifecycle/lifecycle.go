@@ -314,6 +314,8 @@ type Account struct {
 	SpansExported     int64
 	SpansDropped      int64
 	SpansSpooled      int64
+	LogsForwarded     int64
+	LogsDropped       int64
 	BytesExported     int64
 	ExportFailures    int64
 	DroppedByPlatform int64

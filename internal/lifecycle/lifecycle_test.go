@@ -83,7 +83,7 @@ func shutdown() *Shutdown {
 		Start: at(90000), Duration: 50 * msec, Reason: "spindown", Invocations: 12, Lifetime: 90 * time.Second,
 		CPU: 31 * msec, MaxRSS: 11 << 20, Self: Waiting{Held: 3, Added: 90 * msec},
 		Account: Account{
-			EventsReceived: 100, EventsMalformed: 1, SpansExported: 21, SpansDropped: 2, SpansSpooled: 7, BytesExported: 4096, ExportFailures: 3,
+			EventsReceived: 100, EventsMalformed: 1, SpansExported: 21, SpansDropped: 2, SpansSpooled: 7, LogsForwarded: 60, LogsDropped: 8, BytesExported: 4096, ExportFailures: 3,
 			DroppedByPlatform: 4, ReportsMissing: 1,
 		},
 	}

@@ -33,6 +33,8 @@ func lossAttributes() []Attribute {
 	return []Attribute{
 		{AttrReportLost, "invocation, report", "int", "{span}", "spans of Thaw's own that were given up since the previous report"},
 		{AttrReportSpooled, "invocation, report", "int", "{span}", "spans that were written to the function's log since the previous report, for `thaw import`"},
+		{AttrLogsForwarded, "shutdown", "int", "{line}", "log lines of the function that a backend acknowledged (THAW_LOGS=forward)"},
+		{AttrLogsDropped, "shutdown", "int", "{line}", "log lines of the function that were not forwarded; they are in the function's own log"},
 		{AttrSpooled, "shutdown", "int", "{span}", "spans that were written to the function's log, for `thaw import`"},
 	}
 }
