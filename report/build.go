@@ -82,6 +82,9 @@ func Build(ctx context.Context, source Source, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := timelines(ctx, source, &o, all); err != nil {
+		return nil, err
+	}
 	r := &Report{
 		SchemaVersion: SchemaVersion,
 		GeneratedAt:   o.Now().UTC().Truncate(time.Second),
@@ -108,6 +111,7 @@ func Build(ctx context.Context, source Source, o Options) (*Report, error) {
 		return nil, err
 	}
 	r.addAccount(o.Account)
+	discount(r.Functions)
 	for _, f := range r.Functions {
 		f.months = o.End.Sub(o.Start).Hours() / hoursPerMonth
 		predictCurve(f)

@@ -50,6 +50,7 @@ func (b *builder) curve(f *Function) {
 		p.Versions = slices.SortedFunc(slices.Values(keys(versions[size])), compareVersions)
 		f.MemoryCurve = append(f.MemoryCurve, p)
 	}
+	f.times = b.times
 	slices.SortFunc(f.MemoryCurve, func(x, y CurvePoint) int {
 		return cmp.Or(cmp.Compare(x.MemoryMB, y.MemoryMB), cmp.Compare(x.Architecture, y.Architecture))
 	})

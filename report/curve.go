@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -44,6 +45,12 @@ type curveView struct {
 	current                        *CurvePoint
 	usedMB                         float64
 	enforced                       bool
+	// replaced is a size with enough data that cannot be compared with the
+	// others, because it ran before or after them, and not beside them.
+	replaced *CurvePoint
+	// chance is the number of functions among which the differences between the
+	// sizes are no more than chance; 0 where they are more.
+	chance int
 }
 
 // viewCurve looks at the architecture with the most invocations: between
@@ -71,6 +78,11 @@ func viewCurve(f *Function) *curveView {
 			v.supported = append(v.supported, p)
 		}
 	}
+	v.keepComparable(f.times)
+	if f.chance {
+		v.chance = f.tested
+		v.supported = slices.DeleteFunc(v.supported, func(p *CurvePoint) bool { return p != v.reference() })
+	}
 	for _, p := range v.supported {
 		if v.usedMB <= maxUsed*float64(p.MemoryMB) && !p.failing() {
 			v.permitted = append(v.permitted, p)
@@ -78,6 +90,32 @@ func viewCurve(f *Function) *curveView {
 	}
 	return v
 }
+
+// keepComparable drops the sizes that cannot be compared with the reference.
+func (v *curveView) keepComparable(t *timeline) {
+	reference := v.reference()
+	if reference == nil || t == nil {
+		return
+	}
+	v.supported = slices.DeleteFunc(v.supported, func(p *CurvePoint) bool {
+		if p == reference || t.comparable(reference.id(), p.id()) {
+			return false
+		}
+		v.replaced = p
+		return true
+	})
+}
+
+// reference is the size that others are compared with: the current one, or
+// where none stands out that of the most invocations.
+func (v *curveView) reference() *CurvePoint {
+	if v.current != nil || len(v.supported) == 0 {
+		return v.current
+	}
+	return slices.MaxFunc(v.supported, func(a, b *CurvePoint) int { return cmp.Compare(a.Invocations, b.Invocations) })
+}
+
+func (p *CurvePoint) id() sizeID { return sizeID{p.MemoryMB, p.Architecture} }
 
 func mainArchitecture(f *Function) string {
 	n := map[string]int64{}
@@ -131,6 +169,13 @@ func (p *CurvePoint) warmCost() float64 {
 }
 
 func price(p *CurvePoint) pricing.Price { return *p.clusters.price }
+
+func (v *curveView) invocations() (n int64) {
+	for _, p := range v.measured {
+		n += p.Invocations
+	}
+	return n
+}
 
 // flat tells whether the function waits: its duration does not depend on the
 // memory size.
@@ -242,6 +287,12 @@ func (v *curveView) obstacle() (reason string, have, need int64) {
 		return "No price: " + v.measured[0].CostInterval.Reason + ".", 0, 0
 	case len(v.measured) == 1:
 		return fmt.Sprintf("Only %d MB has been measured: what another size would do is not known.", v.measured[0].MemoryMB), 1, 2
+	case v.chance > 0:
+		return fmt.Sprintf("The sizes cost and take the same, as far as %d invocations tell: among %d compared functions, differences like theirs come by chance.",
+			v.invocations(), v.chance), 0, 0
+	case len(v.supported) < 2 && v.replaced != nil:
+		return fmt.Sprintf("The size changed together with the version: whether the memory or the code made the difference to %d MB cannot be told. Run both sizes of the same code side by side.",
+			v.replaced.MemoryMB), int64(len(v.supported)), 2
 	case len(v.supported) < 2:
 		return fmt.Sprintf("Not enough data: %d of %d sizes have %d warm invocations in %d environment-hours, need 2.",
 			len(v.supported), len(v.measured), stats.FloorCompare, stats.FloorCompareClusters), int64(len(v.supported)), 2

@@ -74,6 +74,8 @@ type facts struct {
 	// cpuUnenforced says that a local Lambda ran it without limiting its CPU:
 	// its curve is drawn, and gives no finding.
 	cpuUnenforced bool
+	// times says when each size ran; nil of a function with one size.
+	times *timeline
 }
 
 // put adds a total to the group that it belongs to.

@@ -166,6 +166,12 @@ type Function struct {
 	// the account, nil where they are not known.
 	months float64
 	limits *account.Limits
+	// times says when each memory size ran, for a function with several.
+	times *timeline
+	// chance says that its sizes differ no more than by chance, among tested
+	// functions.
+	chance bool
+	tested int
 }
 
 // Count is how often something happened.
