@@ -32,6 +32,9 @@ type Options struct {
 	// PriceRegion prices functions of regions that have no price, such as those
 	// of a local Lambda. Empty: they have no cost.
 	PriceRegion string
+	// P95Limit asks for the cheapest size whose 95th percentile keeps it; zero
+	// does not.
+	P95Limit time.Duration
 	// Prices is the price list; nil is the embedded one.
 	Prices *pricing.Table
 	// Account is what AWS says of the functions; nil where nobody asked. It
@@ -116,6 +119,7 @@ func Build(ctx context.Context, source Source, o Options) (*Report, error) {
 		f.months = o.End.Sub(o.Start).Hours() / hoursPerMonth
 		predictCurve(f)
 		f.Recommendation = recommend(f)
+		viewCurve(f).predicted(f, &o)
 		r.Findings = append(r.Findings, findings(f)...)
 		f.Insufficient = insufficient(f)
 	}

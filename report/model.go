@@ -135,6 +135,8 @@ type Function struct {
 	FirstInvokePenalty Penalty        `json:"first_invoke_penalty_ms"`
 
 	MemoryCurve []CurvePoint `json:"memory_curve"`
+	// PredictedCurve are sizes that did not run.
+	PredictedCurve []PredictedPoint `json:"predicted_curve"`
 	// MemoryPrediction is absent of a function that ran at more than one size.
 	MemoryPrediction *MemoryPrediction `json:"memory_prediction,omitempty"`
 	MemoryUsed       MemoryUsed        `json:"memory_used_mb"`
@@ -324,6 +326,11 @@ type Recommendation struct {
 	TieMB []int64 `json:"tie_mb"`
 	Have  int64   `json:"have"`
 	Need  int64   `json:"need"`
+	// Objectives are the best sizes by other ways to choose, among measured and
+	// predicted ones; none without two comparable sizes.
+	Objectives []Objective `json:"objectives"`
+	// Next is the size that is most worth measuring; absent when none is.
+	Next *NextMeasurement `json:"next,omitempty"`
 }
 
 // Insufficient names a figure that the data does not support.

@@ -83,6 +83,12 @@ func markdownFunction(w io.Writer, f *Function) {
 	if text := predictionText(f); text != "" {
 		fmt.Fprintf(w, "\n%s\n", markdown(text))
 	}
+	if text := objectivesText(f); text != "" {
+		fmt.Fprintf(w, "- warm invocations, %s\n", text)
+	}
+	if text := predictedText(f); text != "" {
+		fmt.Fprintf(w, "- predicted, not measured: %s\n", text)
+	}
 	for _, i := range f.Insufficient {
 		fmt.Fprintf(w, "- not enough data for %s\n", markdown(insufficientText(i)))
 	}

@@ -105,6 +105,12 @@ func (t *terminal) function(f *Function) {
 	if text := predictionText(f); text != "" {
 		t.wrap(dim, "  ", text)
 	}
+	if text := objectivesText(f); text != "" {
+		t.wrap(plain, "  warm invocations: ", text)
+	}
+	if text := predictedText(f); text != "" {
+		t.wrap(dim, "  predicted, not measured: ", text)
+	}
 	t.wrap(plain, "  init: ", fmt.Sprintf("p50 %s, p95 %s (n = %s); %s", optional(f.InitMS.P50, ms), optional(f.InitMS.P95, ms), thousands(f.InitMS.Have), printable(initText(f))))
 	t.wrap(plain, "  why cold: ", printable(causesLine(f)))
 	t.wrap(plain, "  concurrency: ", concurrencyLine(f))

@@ -27,6 +27,7 @@ type reportFlags struct {
 	functions   []string
 	priceRegion string
 	prices      string
+	p95Limit    time.Duration
 	timeout     time.Duration
 	failOn      string
 	budget      string
@@ -63,6 +64,7 @@ and .txt. With --out - a single format goes to standard output.`,
 	flags.StringSliceVar(&f.functions, "function", nil, "names of functions; all when not given")
 	flags.StringVar(&f.priceRegion, "price-region", "", "region whose prices stand in where a function's has none, as us-east-1")
 	pricesFlag(flags, &f.prices)
+	flags.DurationVar(&f.p95Limit, "p95-limit", 0, "also name the cheapest memory size whose 95th percentile of warm durations keeps this limit, as 200ms")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for the answers")
 	flags.StringVar(&f.failOn, "fail-on", "", "exit with 2 when there is a finding of this severity: urgent, or change for that and worse")
 	flags.StringVar(&f.account, "account", "", "file that 'thaw account' wrote: configuration, throttles, concurrency, ages of events")
@@ -138,9 +140,12 @@ func (f *reportFlags) parseFormats() ([]report.Format, error) {
 }
 
 func (f *reportFlags) options() (report.Options, error) {
-	o := report.Options{Since: f.since, Functions: f.functions, PriceRegion: f.priceRegion}
+	o := report.Options{Since: f.since, Functions: f.functions, PriceRegion: f.priceRegion, P95Limit: f.p95Limit}
 	if f.since <= 0 {
 		return o, errors.New("--since has to be above zero, such as 24h")
+	}
+	if f.p95Limit < 0 {
+		return o, errors.New("--p95-limit has to be above zero, such as 200ms")
 	}
 	for _, end := range []struct {
 		flag, value string
