@@ -115,12 +115,16 @@ func Build(ctx context.Context, source Source, o Options) (*Report, error) {
 	}
 	r.addAccount(o.Account)
 	discount(r.Functions)
+	if err := profiles(ctx, source, r, o.Functions); err != nil {
+		return nil, err
+	}
 	for _, f := range r.Functions {
 		f.months = o.End.Sub(o.Start).Hours() / hoursPerMonth
 		predictCurve(f)
 		f.Recommendation = recommend(f)
 		viewCurve(f).predicted(f, &o)
 		r.Findings = append(r.Findings, findings(f)...)
+		r.Findings = append(r.Findings, packageFindings(f)...)
 		f.Insufficient = insufficient(f)
 	}
 	rank(r.Findings)
@@ -188,6 +192,7 @@ func (b *builder) function() *Function {
 		CPUSeconds:      rounded(all.selfCPU),
 		AllExtensionsMS: quantiles(all.overhead, all.warmEffect()),
 	}
+	packages(f, all)
 	b.curve(f)
 	b.cost(f)
 	return f

@@ -52,6 +52,8 @@ type group struct {
 	selfCPU        float64
 	clusters       map[string]stats.Clusters // by thaw.quantity; N and S are not filled
 	settled        settledFacts
+	packages       map[packageID]stats.Histogram
+	profiled       stats.Histogram
 }
 
 func newGroup() *group {
@@ -108,11 +110,15 @@ func counters() map[string]put {
 		metric.PlatformDropped.Name: func(g *group, _ labels, s Sample) { g.dropped += s.Value },
 		metric.ReportsMissing.Name:  func(g *group, _ labels, s Sample) { g.reportsMissing += s.Value },
 		metric.SelfReady.Name:       func(g *group, _ labels, s Sample) { g.selfReady = plus(g.selfReady, s) },
-		metric.SelfCPU.Name:         func(g *group, _ labels, s Sample) { g.selfCPU += s.Value },
-		metric.Clusters.Name:        cluster(func(v float64) stats.Clusters { return stats.Clusters{K: v} }),
-		metric.ClusterNN.Name:       cluster(func(v float64) stats.Clusters { return stats.Clusters{NN: v} }),
-		metric.ClusterSS.Name:       cluster(func(v float64) stats.Clusters { return stats.Clusters{SS: v} }),
-		metric.ClusterNS.Name:       cluster(func(v float64) stats.Clusters { return stats.Clusters{NS: v} }),
+		metric.InitPackageDuration.Name: func(g *group, l labels, s Sample) {
+			addPackage(g, packageID{l(metric.LabelPackage), l(metric.LabelPackageVersion), l(metric.LabelPackageOrigin)}, s)
+		},
+		metric.InitProfiled.Name: func(g *group, _ labels, s Sample) { g.profiled = plus(g.profiled, s) },
+		metric.SelfCPU.Name:      func(g *group, _ labels, s Sample) { g.selfCPU += s.Value },
+		metric.Clusters.Name:     cluster(func(v float64) stats.Clusters { return stats.Clusters{K: v} }),
+		metric.ClusterNN.Name:    cluster(func(v float64) stats.Clusters { return stats.Clusters{NN: v} }),
+		metric.ClusterSS.Name:    cluster(func(v float64) stats.Clusters { return stats.Clusters{SS: v} }),
+		metric.ClusterNS.Name:    cluster(func(v float64) stats.Clusters { return stats.Clusters{NS: v} }),
 	})
 }
 
@@ -157,6 +163,11 @@ func (g *group) add(o *group) {
 	g.overhead = g.overhead.Add(o.overhead)
 	g.selfReady = g.selfReady.Add(o.selfReady)
 	g.usage.add(o.usage)
+	if g.packages == nil && o.packages != nil {
+		g.packages = map[packageID]stats.Histogram{}
+	}
+	merge(g.packages, o.packages)
+	g.profiled = g.profiled.Add(o.profiled)
 }
 
 func sum[K comparable](into, from map[K]float64) {

@@ -160,6 +160,13 @@ type Function struct {
 	// AWS is what the account's data says of the function; absent without it.
 	AWS *account.Function `json:"aws,omitempty"`
 
+	// Packages are what inits spend their time on, the heaviest first; Profiles
+	// some cold starts in full, and ProfileDiffs what the last deploy changed, one
+	// at most. All need a hook in the runtime.
+	Packages     []PackageUse  `json:"packages"`
+	Profiles     []InitProfile `json:"profiles"`
+	ProfileDiffs []ProfileDiff `json:"profile_diffs"`
+
 	Recommendation Recommendation `json:"recommendation"`
 	// Insufficient lists what the data does not support.
 	Insufficient []Insufficient `json:"insufficient"`
@@ -174,6 +181,8 @@ type Function struct {
 	// functions.
 	chance bool
 	tested int
+
+	profiles []*InitProfile
 }
 
 // Count is how often something happened.

@@ -13,7 +13,7 @@ import (
 	"github.com/thaw-lambda/thaw/report/stats"
 )
 
-//go:embed assets/report.html assets/report.css assets/report.js assets/echarts.min.js
+//go:embed assets/report.html assets/report.css assets/report.js assets/echarts.min.js assets/profile.html assets/profile.css assets/profile.js
 var assets embed.FS
 
 // document is what the template is given.
@@ -23,6 +23,8 @@ type document struct {
 	Style  template.CSS
 	Charts template.JS
 	Script template.JS
+	// Profile draws the init profiles.
+	Profile template.JS
 	// Ranges are links to other ranges, on the live page only.
 	Ranges []string
 }
@@ -33,17 +35,18 @@ func writeHTML(w io.Writer, r *Report) error { return writePage(w, r, nil) }
 
 func writePage(w io.Writer, r *Report, ranges []string) error {
 	p := document{Report: r, Ranges: ranges}
-	var charts, script, style string
-	for name, into := range map[string]*string{"echarts.min.js": &charts, "report.js": &script, "report.css": &style} {
+	var charts, script, style, profile, profileStyle string
+	for name, into := range map[string]*string{"echarts.min.js": &charts, "report.js": &script, "report.css": &style, "profile.js": &profile, "profile.css": &profileStyle} {
 		data, err := assets.ReadFile("assets/" + name)
 		if err != nil {
 			return err
 		}
 		*into = string(data)
 	}
-	p.Policy = policy(charts, script)
-	p.Charts, p.Script, p.Style = template.JS(charts), template.JS(script), template.CSS(style)
-	t, err := template.New("report.html").Funcs(words()).ParseFS(assets, "assets/report.html")
+	p.Policy = policy(charts, script, profile)
+	p.Charts, p.Script, p.Style = template.JS(charts), template.JS(script), template.CSS(style+profileStyle)
+	p.Profile = template.JS(profile)
+	t, err := template.New("report.html").Funcs(words()).Funcs(profileWords()).ParseFS(assets, "assets/report.html", "assets/profile.html")
 	if err != nil {
 		return err
 	}

@@ -79,6 +79,7 @@ func markdownFunction(w io.Writer, f *Function) {
 			meanText(p), supported(d.P50, d.Have, 10, ms), supported(d.P95, d.Have, d.Need, ms), intervalText(p.CostInterval, usd))
 	}
 	markdownCauses(w, f)
+	markdownPackages(w, f)
 	fmt.Fprintf(w, "\nMemory advice: %s. %s\n", adviceText(f.Recommendation), markdown(f.Recommendation.Reason))
 	if text := predictionText(f); text != "" {
 		fmt.Fprintf(w, "\n%s\n", markdown(text))

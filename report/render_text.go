@@ -101,6 +101,7 @@ func (t *terminal) function(f *Function) {
 			optional(p.DurationMS.P50, ms), optional(p.DurationMS.P95, ms), optional(p.WarmMeanMS.Value, ms), intervalText(p.CostInterval, usd))
 	}
 	t.table(table)
+	t.packages(f)
 	t.wrap(plain, "  memory: ", adviceText(f.Recommendation)+". "+printable(f.Recommendation.Reason))
 	if text := predictionText(f); text != "" {
 		t.wrap(dim, "  ", text)

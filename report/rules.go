@@ -37,7 +37,7 @@ type finder func(f *Function, v *curveView) *Finding
 
 // Rules lists all rules, in the order in which equals are listed.
 func Rules() []Rule {
-	return slices.Concat(reliabilityRules(), memoryRules(), predictedRules(), predictionRules(), startRules(), runtimeRules(), costRules(), accountRules(), logRules())
+	return slices.Concat(reliabilityRules(), memoryRules(), predictedRules(), predictionRules(), startRules(), runtimeRules(), costRules(), accountRules(), logRules(), profileRules())
 }
 
 // findings applies all rules to a function.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type reportFlags struct {
 	start, end  string
 	formats     []string
 	out         string
+	profiles    bool
 	functions   []string
 	priceRegion string
 	prices      string
@@ -48,6 +50,7 @@ and .txt. With --out - a single format goes to standard output.`,
 		Example: `  thaw report
   thaw report --since 168h --format html --out .
   thaw report --url http://prometheus:9090 --function checkout --format md
+  thaw report --function checkout --format html --profiles --out .
   thaw report --start 2026-11-02T12:00:00Z --end 2026-11-02T18:00:00Z --format html,json --out reports`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -61,6 +64,7 @@ and .txt. With --out - a single format goes to standard output.`,
 	flags.StringVar(&f.end, "end", "", "end of the range; now when not given")
 	flags.StringSliceVar(&f.formats, "format", []string{"text"}, "html, md, json, text, or several with commas")
 	flags.StringVar(&f.out, "out", "-", "folder for the files, or - for standard output")
+	flags.BoolVar(&f.profiles, "profiles", false, "write init profiles for other tools too: FUNCTION-VERSION-init.pb.gz (go tool pprof), .folded, .speedscope.json")
 	flags.StringSliceVar(&f.functions, "function", nil, "names of functions; all when not given")
 	flags.StringVar(&f.priceRegion, "price-region", "", "region whose prices stand in where a function's has none, as us-east-1")
 	pricesFlag(flags, &f.prices)
@@ -102,6 +106,11 @@ func (f *reportFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
+	if f.profiles {
+		if err := f.writeProfiles(stdout, r); err != nil {
+			return err
+		}
+	}
 	return gate(r, stderr)
 }
 
@@ -121,6 +130,35 @@ func (f *reportFlags) readAccount() (*account.Account, error) {
 	return a, nil
 }
 
+// writeProfiles writes the newest profile of each version for other tools.
+func (f *reportFlags) writeProfiles(stdout io.Writer, r *report.Report) error {
+	if err := os.MkdirAll(f.out, 0o755); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, fn := range r.Functions {
+		for i := range fn.Profiles {
+			p := &fn.Profiles[i]
+			// The names are a stranger's, and become those of files.
+			name := unsafeInNames().ReplaceAllString(fn.Name+"-"+p.Version, "-") + "-init"
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			files, err := exportProfile(f.out, name, fn.Name, p)
+			if err != nil {
+				return err
+			}
+			for _, file := range files {
+				fmt.Fprintln(stdout, filepath.Join(f.out, file))
+			}
+		}
+	}
+	return nil
+}
+
+func unsafeInNames() *regexp.Regexp { return regexp.MustCompile(`[^a-zA-Z0-9-_$]+`) }
+
 func (f *reportFlags) parseFormats() ([]report.Format, error) {
 	var out []report.Format
 	for _, name := range f.formats {
@@ -132,6 +170,9 @@ func (f *reportFlags) parseFormats() ([]report.Format, error) {
 	}
 	if len(out) == 0 {
 		return nil, errors.New("--format is empty: it is one of html, md, json and text")
+	}
+	if f.out == "-" && f.profiles {
+		return nil, errors.New("--profiles needs a folder: --out DIR")
 	}
 	if f.out == "-" && len(out) > 1 {
 		return nil, errors.New("several formats need a folder: --out DIR")

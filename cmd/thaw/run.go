@@ -32,6 +32,9 @@ type runOptions struct {
 	kind                   string
 	concurrency            int
 	bare                   bool
+	profileOptions
+	// ownLayerDir is where Thaw's layer was unpacked.
+	ownLayerDir string
 }
 
 func newRunCmd() *cobra.Command {
@@ -49,13 +52,22 @@ curl. With several memory sizes, each is a version (1, 2, ...) with an alias
 
 With --kind, the versions run in another kind of environment: in some that are
 provisioned in advance, in copies of a snapshot, or on a managed instance that
-serves several invocations at once. $LATEST stays on demand.`,
+serves several invocations at once. $LATEST stays on demand.
+
+With --profile it does not serve: it starts the function cold, invokes it a few
+times, and writes to --out where the init went, by package and module, and what to
+change: report.html with a flame graph, report.md, report.json, and the profile for
+other tools (init.pb.gz for go tool pprof, init.folded, init.speedscope.json).`,
 		Example: `  thaw run --runtime nodejs --handler index.handler ./my-function
   thaw run --memory 512,1024,1769 ./my-go-function    # a folder with an executable bootstrap
   thaw run --kind snap-start ./my-go-function         # invoke it with ?Qualifier=1
+  thaw run --profile --runtime nodejs --handler app.handler --payload event.json --out profile ./my-function
   curl -d '{}' http://127.0.0.1:9000/2015-03-31/functions/my-function/invocations`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.profile {
+				return o.runProfile(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
 			return o.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -74,6 +86,10 @@ serves several invocations at once. $LATEST stays on demand.`,
 	f.StringVar(&o.addr, "addr", "127.0.0.1:9000", "address of the Invoke API")
 	f.StringVar(&o.otlp, "otlp", "http://127.0.0.1:4318", "where the extension sends its spans; empty: nowhere")
 	f.StringVar(&o.ledger, "ledger", "", "file for the record of what really happened, in JSON lines, written at the end")
+	f.BoolVar(&o.profile, "profile", false, "profile a cold start instead of serving, and write the report to --out")
+	f.StringVar(&o.payload, "payload", "", "with --profile: file with the event, in JSON (default: {})")
+	f.StringVar(&o.out, "out", "", "with --profile: folder for the report and the profile")
+	f.IntVar(&o.invocations, "invocations", 3, "with --profile: how often it is invoked, the cold start included")
 	return cmd
 }
 
@@ -213,6 +229,9 @@ func (o *runOptions) addLayers(f *emulator.Function, dir string) error {
 			return err
 		}
 		f.Layers = append(f.Layers, unpacked)
+		if i == 0 && !o.bare {
+			o.ownLayerDir = unpacked
+		}
 	}
 	return nil
 }

@@ -132,3 +132,13 @@ func drawn(n *Node, parent int) *Record {
 	rec.Parent, rec.CPU, rec.Bytes, rec.End, rec.More = parent, -1, 0, rec.Start, 0
 	return &rec
 }
+
+// Simplify returns p with at most limit records: the smallest modules are drawn
+// together, as Pack does.
+func (p *Profile) Simplify(limit int) *Profile {
+	out := p
+	for floor := 50 * time.Microsecond; len(out.Records) > limit && floor < maxTime; floor *= 2 {
+		out = out.prune(floor)
+	}
+	return out
+}
