@@ -109,6 +109,9 @@ func (p *profiler) match(wanted []profileRequest) map[*initState]*initProfile {
 			return profile.Origin.After(in.begin().Add(-profileSlack)) && (in.end().IsZero() || profile.Origin.Before(in.end().Add(profileSlack)))
 		})
 		if at < 0 {
+			if profile := p.unhooked(in); profile != nil {
+				found[wanted[i].in] = p.describe(profile, in)
+			}
 			continue
 		}
 		profiles[at].Resolve(p.files)

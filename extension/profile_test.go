@@ -245,3 +245,40 @@ func TestProfileBounds(t *testing.T) {
 		}
 	}
 }
+
+// A function in Go that asks for GODEBUG=inittrace=1 is profiled by its log.
+func TestProfileOfGo(t *testing.T) {
+	b, _ := profiledLife(t, profileDir(t), func() {})
+	if p := initOf(t, b).Profile; p != nil {
+		t.Errorf("without lines and binary: %+v", p)
+	}
+	f, b := newFakeLambda(t), newFakeBackend(t)
+	r := start(t, f, "OTEL_EXPORTER_OTLP_ENDPOINT="+b.URL, "THAW_BATCH_DELAY=0", "THAW_SHUTDOWN_WAIT=1s", "THAW_PROFILE_DIR="+profileDir(t))
+	f.awaitNext()
+	line := func(text string, at time.Duration) string { // the init began 200 ms ago
+		return telemetryEvent(time.Now().Add(at-180*time.Millisecond), lambdaapi.TypeFunction, fmt.Sprintf("%q", text))
+	}
+	f.tell(
+		line("init main is not what Go writes\n", 0),
+		line("init github.com/aws/aws-sdk-go-v2/aws @1 ms, 30 ms clock, 1000 bytes, 10 allocs\n", 31*time.Millisecond),
+		line("init main @40 ms, 60 ms clock, 5000 bytes, 7 allocs\n", 100*time.Millisecond),
+	)
+	coldStart(f)
+	f.invoke("a")
+	f.awaitNext()
+	now := time.Now()
+	f.tell(startEvent(now, "a"), runtimeDoneEvent(now.Add(13*time.Millisecond), "a"), reportEvent(now.Add(14*time.Millisecond), "a"))
+	f.shutdown("spindown")
+	r.exits()
+	p := initOf(t, b).Profile
+	if p == nil {
+		t.Fatal("the init has no profile")
+	}
+	want := []lifecycle.PackageTime{
+		{Name: lifecycle.PackageOwn, Origin: "function", Self: 60 * time.Millisecond, Modules: 1},
+		{Name: "github.com/aws/aws-sdk-go-v2", Origin: "function", Self: 30 * time.Millisecond, Modules: 1},
+	}
+	if p.Hook != "go/inittrace" || fmt.Sprint(p.Packages) != fmt.Sprint(want) {
+		t.Errorf("hook %q, packages %+v", p.Hook, p.Packages)
+	}
+}

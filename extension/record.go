@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/thaw-lambda/thaw/internal/goinit"
 	"github.com/thaw-lambda/thaw/internal/lambdaapi"
 	"github.com/thaw-lambda/thaw/internal/lifecycle"
 )
@@ -22,6 +23,8 @@ type recorder struct {
 	changed, told chan struct{}
 	// profile has a value when hooks may have written something.
 	profile chan struct{}
+	// goInits are the lines of Go's inittrace, where the function asks for them.
+	goInits goinit.Trace
 
 	mu      sync.Mutex
 	machine machine
@@ -152,6 +155,11 @@ func (r *recorder) invoke(ev lambdaapi.NextEvent) {
 }
 
 func (r *recorder) observe(events []event, malformed int64) {
+	for i := range events {
+		if events[i].goInit != "" {
+			r.goInits.Add(events[i].goInit, events[i].time)
+		}
+	}
 	r.do(func(at time.Time) {
 		if r.machine.measuredEnds(events) {
 			r.machine.measure(r.meter.stop())

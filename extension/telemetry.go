@@ -22,7 +22,13 @@ type event struct {
 	text json.RawMessage
 	// digest tells platform events apart; 0 for others.
 	digest uint64
+	// goInit is a line that may tell how long a Go package was initialised, and
+	// else empty.
+	goInit string
 }
+
+// maxInitLine bounds the lines of Go's inittrace, which are short.
+const maxInitLine = 512
 
 // line is a line of the function's log: its size in bytes.
 type line int64
@@ -78,6 +84,9 @@ func (d decoder) event(raw *lambdaapi.Event) (ev event, ok bool) {
 	}
 	if raw.Type == lambdaapi.TypeFunction {
 		ev.record, ev.text = line(lineSize(raw.Record)), raw.Record
+		if bytes.HasPrefix(raw.Record, []byte(`"init `)) && len(raw.Record) < maxInitLine {
+			_ = json.Unmarshal(raw.Record, &ev.goInit) // a string, or it stays empty
+		}
 		return ev, true
 	}
 	if !strings.HasPrefix(raw.Type, "platform.") {
