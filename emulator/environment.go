@@ -165,7 +165,7 @@ func (env *environment) logLine(b *boot, stream, line string) {
 
 func (env *environment) runtimeSpec() processSpec {
 	return processSpec{
-		role: roleRuntime, name: "bootstrap", argv: env.bootstrap(), vars: env.runtimeVariables(),
+		role: roleRuntime, name: "bootstrap", argv: withRuntimeFlags(env.bootstrap(), env.fn.Runtime, env.fn.MemoryMB), vars: env.runtimeVariables(),
 		dir: env.files.task, oomScore: 1000,
 	}
 }

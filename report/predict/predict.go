@@ -26,7 +26,12 @@
 //	tc(m) = max(0, X(C,m,p) - min(C,S))
 //	tf(m) = max(0, X(C,m,p) - S)
 //	l     = (theta - tf)/(tc - tf)  in [0, 1]; 0.75 where the two do not differ
-//	D(m') = S + l tc(m') + (1-l) tf(m')
+//	D(m') = (S + l tc(m') + (1-l) tf(m')) r^(1/(1 + |ln(v'/v)|/2))
+//
+// r is the ratio of the duration measured to what this gives for the size that
+// ran: what the model misses of a function it misses at the sizes nearby too.
+// Without r the median error of the evaluation is 10 % instead of 7 % (any
+// fading between 0.3 and 1 in place of 1/2 is as good).
 //
 // Tier B, where it cannot: the wait is what supply does not explain, and waits
 // and computing are taken to be in turn.
@@ -182,7 +187,7 @@ type model struct {
 	p    float64 // CPUs used at once
 	wait float64
 	// Tier A only.
-	computing, coarse float64
+	computing, coarse, missed float64
 }
 
 func newModel(s Source) *model {
@@ -194,6 +199,7 @@ func newModel(s Source) *model {
 		m.wait = m.FullSpeedMS - m.computing
 		m.p = parallel(s.CPUMS / m.computing)
 		m.coarse = m.fitCoarse()
+		m.missed = s.DurationMS / m.delayed(s.MemoryMB)
 		return m
 	}
 	m.p = min(max(s.CPUMS/s.DurationMS, 1), 2)
@@ -237,10 +243,26 @@ func (m *model) busy(size int64, p float64) float64 {
 // at is the predicted duration at a size.
 func (m *model) at(size int64) float64 {
 	if m.tier == TierRunDelay {
-		coarse, fine := m.delays(size)
-		return m.FullSpeedMS + m.coarse*coarse + (1-m.coarse)*fine
+		return m.delayed(size) * math.Pow(m.missed, 1/(1+missedFading*m.distance(size)))
 	}
 	return m.wait + m.busy(size, m.p)
+}
+
+// missedFading is how fast what the model misses at the size that ran is taken
+// to be another thing elsewhere.
+const missedFading = 0.5
+
+// delayed is the duration at full speed and the run delay at a size.
+func (m *model) delayed(size int64) float64 {
+	coarse, fine := m.delays(size)
+	return m.FullSpeedMS + m.coarse*coarse + (1-m.coarse)*fine
+}
+
+// distance is that of a size from the one that ran, as the logarithm of the
+// ratio of their shares. There is nothing above two CPUs.
+func (m *model) distance(size int64) float64 {
+	share := func(size int64) float64 { return min(cpushare.Share(float64(size)), 2) }
+	return math.Abs(math.Log(share(size) / share(m.MemoryMB)))
 }
 
 func (m *model) cpuShare() float64 {
@@ -273,7 +295,7 @@ func (m *model) point(size int64) Point {
 // The interval's constants, and Q of each tier.
 const (
 	widthBase, widthCPU, widthDistance = 0.02, 0.10, 0.12
-	widthRunDelay, widthCPUTime        = 1.20, 1.54
+	widthRunDelay, widthCPUTime        = 1.38, 1.54
 	// The noise of runs is not less than this where the CPU matters at all.
 	widthLeast, widthLeastFrom = 0.05, 0.1
 )
@@ -285,8 +307,7 @@ func (m *model) width(size int64, at float64) float64 {
 		q = widthRunDelay
 	}
 	governed := max(m.governed(m.MemoryMB, m.DurationMS), m.governed(size, at))
-	share := func(size int64) float64 { return min(cpushare.Share(float64(size)), 2) }
-	z := q * (widthBase + governed*(widthCPU+widthDistance*math.Abs(math.Log(share(size)/share(m.MemoryMB)))))
+	z := q * (widthBase + governed*(widthCPU+widthDistance*m.distance(size)))
 	if governed >= widthLeastFrom {
 		z = max(z, widthLeast)
 	}

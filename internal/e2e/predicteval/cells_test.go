@@ -52,8 +52,8 @@ func (c cell) source(runDelay bool) predict.Source {
 	return s
 }
 
-// cellsOf sums requests up. A batch with much other work on the machine is
-// dropped, unless all of its cell had.
+// cellsOf sums requests up. Batches with much other work on the machine are
+// dropped, the most disturbed first, as long as enough requests remain.
 func cellsOf(requests []request, maxOthers float64) (cells []cell, dropped, batches int) {
 	byCell := map[cellID]map[int64][]request{}
 	for _, r := range requests {
@@ -65,12 +65,18 @@ func cellsOf(requests []request, maxOthers float64) (cells []cell, dropped, batc
 	}
 	for id, byBatch := range byCell {
 		kept := maps.Clone(byBatch)
-		maps.DeleteFunc(kept, func(_ int64, batch []request) bool { return batch[0].Others > maxOthers })
-		if len(kept) == 0 {
-			quietest := slices.MinFunc(slices.Collect(maps.Keys(byBatch)), func(a, b int64) int {
-				return cmp.Compare(byBatch[a][0].Others, byBatch[b][0].Others)
-			})
-			kept[quietest] = byBatch[quietest]
+		n := 0
+		for _, batch := range byBatch {
+			n += len(batch)
+		}
+		loudest := slices.SortedFunc(maps.Keys(byBatch), func(a, b int64) int {
+			return cmp.Compare(byBatch[b][0].Others, byBatch[a][0].Others)
+		})
+		for _, at := range loudest {
+			if len(kept[at]) > 0 && kept[at][0].Others > maxOthers && n-len(kept[at]) >= predict.FloorInvocations {
+				n -= len(kept[at])
+				delete(kept, at)
+			}
 		}
 		batches += len(byBatch)
 		dropped += len(byBatch) - len(kept)
