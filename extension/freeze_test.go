@@ -111,6 +111,9 @@ func TestTenThousandFreezes(t *testing.T) {
 	if log.Len() != 0 {
 		t.Errorf("log:\n%s", &log)
 	}
+	if len(b.peers) > 3 {
+		t.Errorf("%d connections to the backend: they are to be used again", len(b.peers))
+	}
 	t.Logf("after %d freezes %+v, after %d %+v", manyInvocations/10, early, manyInvocations, late)
 	if late.peak > maxResident || shutdown != nil && shutdown.MaxRSS > maxResident {
 		t.Errorf("%d bytes resident at most, more than %d", late.peak, maxResident)
