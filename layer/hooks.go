@@ -15,7 +15,7 @@ const HooksPath = "thaw"
 // packed into a cold start is a decision.
 //
 //go:embed wrapper
-//go:embed node/thaw.cjs node/hook.cjs node/wrap.sh
+//go:embed node/thaw.cjs node/hook.cjs node/es.cjs node/deep.cjs node/wrap.sh
 //go:embed ruby/thaw.rb ruby/wrap.sh
 //go:embed python/sitecustomize.py python/thaw_profile.py python/thaw_coverage.py python/wrap.sh python/__pycache__/*.pyc
 var hooks embed.FS

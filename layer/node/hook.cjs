@@ -16,8 +16,9 @@ const MAX_BYTES = 512 * 1024;
 const MAX_VOLUME = MAX_BYTES * 0.8; // the rest is for what is written early, and for sums
 const MAX_SUMS = 1024;
 const MAX_TEXT = 256;
+const EARLY = 6; // times that what is open is written whatever that costs
 const TICK = 100e3; // µs after which what is open is written
-const LONG = 5000; // µs after which it matters how much of it was CPU
+const LONG = 20e3; // µs after which it matters how much of it was CPU
 const SHORT = 50; // µs: a built-in module that takes less was loaded already
 
 // Functions and objects that the user's code may replace later.
@@ -39,18 +40,18 @@ const kinds = [""];
 const flags = [""];
 const names = [""];
 const paths = [""];
-const cpuBegins = new Map(); // of own modules: CPU time of the process
+const cpuBegins = new Float64Array(MAX_RECORDS + 1); // of own modules: CPU time of the process
 const cpuUsed = new Map(); // of those that took long
 let count = 0;
 let done = 0; // all ids up to this one are written as they ended
 
 // What is being loaded: ids, and -1 for what is beyond the limits.
 const stack = [];
-let beyond; // packages beyond the limits, by kind and name
+const beyond = new Map(); // packages beyond the limits, by kind and name
 let beyondGrown = false;
 const beyondStack = [];
 
-const marks = { bootstrap: 0, hook: VERSION, esm: "off" };
+const marks = {};
 const unseen = new Set(Module.builtinModules);
 const packages = new Set();
 let handler = ""; // the path of its module, up to the extension
@@ -61,34 +62,66 @@ let asks = 0; // for an invocation
 let fd = -1;
 let origin = 0;
 let bytes = 0; // written
-let volume = 0; // of the records, about, once each is written
-let writtenMarks = "";
+let volume = 0; // characters of paths
+let unwritten = ""; // marks
 let lastWrite = 0;
 let cpuNow = 0;
 let cpuRead = -1e9;
 let cost = 0; // µs
+let unusual = false; // something that is not done for every module
 let costWritten = 0;
 const ended = []; // ids that are written as open and have ended since
 let early = 0; // µs that writing early has cost, without opening the file
 let earlyWrites = 0;
-let hooks; // of ES modules
+let es; // what es.cjs exports, where ES modules are followed
 let native; // the runtime client's native part
 let channels; // of http
 
 function start(began) {
-  marks.bootstrap = Math.round(began * 1e6);
+  set("bootstrap", Math.round(began * 1e6));
+  set("hook", VERSION);
+  set("esm", "off");
   origin = Date.now() * 1000 - now();
   handler = handlerBase();
-  if (env.LAMBDA_TASK_ROOT) marks.task_root = field(env.LAMBDA_TASK_ROOT, true);
-  marks.compile_cache = env.NODE_COMPILE_CACHE ? "on" : "off";
-  marks.source_maps = `${env.NODE_OPTIONS} ${process.execArgv}`.includes("--enable-source-maps") ? "on" : "off";
+  if (env.LAMBDA_TASK_ROOT) set("task_root", field(env.LAMBDA_TASK_ROOT, true));
+  set("compile_cache", env.NODE_COMPILE_CACHE ? "on" : "off");
+  set("source_maps", `${env.NODE_OPTIONS} ${process.execArgv}`.includes("--enable-source-maps") ? "on" : "off");
   Module.prototype.load = loadHook;
   Module.prototype._compile = compileHook;
   Module._load = requireHook;
   process.on("exit", flush);
   followES();
-  delete Module._cache[__filename];
   cost = now() - marks.bootstrap;
+}
+
+// part loads another file of the hook, outside Node.js's cache of modules.
+function part(name) {
+  const file = `${__dirname}/${name}`;
+  const loaded = new Module(file, null);
+  apply(_compile, loaded, [fs.readFileSync(file, "utf8"), file, "commonjs"]);
+  return loaded.exports;
+}
+
+// followES follows ES modules where Node.js can, if they are wanted.
+function followES() {
+  if (typeof Module.registerHooks !== "function") return;
+  const mode = env.THAW_PROFILE_ESM || (handlerIsES() ? "load" : "off");
+  if (mode !== "load" && mode !== "eval") return;
+  es = part("es.cjs");
+  es.follow(Module, mode, { starts, ends, parents, flags, now, guard, add, changed, isOff: () => off });
+  set("esm", mode);
+}
+
+// handlerIsES guesses: with hooks for ES modules even require() takes another
+// way through Node.js, which functions without ES modules are spared.
+function handlerIsES() {
+  if (handler === "") return false;
+  if (!fs.existsSync(`${handler}.js`)) return fs.existsSync(`${handler}.mjs`);
+  for (const dir of [handler.slice(0, handler.lastIndexOf("/")), env.LAMBDA_TASK_ROOT]) {
+    const file = `${dir}/package.json`;
+    if (fs.existsSync(file)) return /"type"\s*:\s*"module"/.test(fs.readFileSync(file, "utf8"));
+  }
+  return false;
 }
 
 // handlerBase is the file of _HANDLER without its extension.
@@ -181,30 +214,36 @@ function beginRecord(kind, name, path) {
   const t = now();
   const imported = asked === "" || asked === path;
   asked = "";
-  if (count >= MAX_RECORDS || volume >= MAX_VOLUME) {
-    beginBeyond(kind, name, path, t);
+  if (isFull()) {
+    beginBeyond(kind, packageOf(name, path), t);
     cost += now() - t;
     return -1;
   }
   const id = ++count;
-  volume += 48 + 2 * path.length;
-  parents[id] = parentOf(path, imported);
-  kinds[id] = kind;
-  flags[id] = invoked ? "l" : "";
-  names[id] = name || path;
-  paths[id] = path;
-  ends[id] = sizes[id] = written[id] = 0;
+  fill(id, kind, name, path, parentOf(path, imported));
   stack.push(id);
-  if (marks.handler_begin === undefined && path !== "" && isHandler(path)) {
-    marks.handler_begin = t;
-    marks.cpu_begin_us = cpuTime(t);
+  const at = packageEnd(path);
+  if (at < 0 && path !== "") {
+    cpuBegins[id] = cpuTime(t);
+    if (marks.handler_begin === undefined && isHandler(path)) {
+      set("handler_begin", t);
+      set("cpu_begin_us", cpuNow);
+    }
   }
-  if (path !== "" && !path.includes("/node_modules/")) cpuBegins.set(id, cpuTime(t));
   starts[id] = t;
   if (t - lastWrite >= TICK) writeAll();
-  else if (earlyWrites < 8 || early < t * 0.0015) announce(path);
-  cost += now() - t;
+  else if (earlyWrites < EARLY || early < t * 0.0015) announce(path, at);
+  account(id, t);
   return id;
+}
+
+// account adds what has been spent since t. Reading the clock is a good part of
+// it, so that only every fourth module is measured, and those where more was done
+// than usual.
+function account(id, t) {
+  if (unusual) cost += now() - t;
+  else if ((id & 3) === 0) cost += 4 * (now() - t);
+  unusual = false;
 }
 
 function endRecord(id, threw) {
@@ -219,20 +258,57 @@ function endRecord(id, threw) {
   do top = stack.pop();
   while (top !== id && top !== undefined);
   ends[id] = t;
-  if (t - starts[id] >= LONG && cpuBegins.has(id)) cpuUsed.set(id, cpuTime(t) - cpuBegins.get(id));
+  if (t - starts[id] >= LONG && cpuBegins[id] !== 0) cpuUsed.set(id, cpuTime(t) - cpuBegins[id]);
   if (written[id] === 1) ended.push(id);
   if (threw) flags[id] += "e";
+  account(id, t);
   if (threw && stack.length === 0) flush();
-  cost += now() - t;
 }
 
-// cpuTime is read at most once a millisecond: it is a system call, and matters
+// add records what was loaded without being on the stack, from t until now or to.
+// It returns 0 when there is no room.
+function add(kind, name, path, parent, t, size, to) {
+  const end = to || now();
+  if (isFull()) {
+    sumUp(kind, packageOf(name, path), end - t, size);
+    return 0;
+  }
+  const id = ++count;
+  fill(id, kind, name, path, parent);
+  flags[id] += "a";
+  starts[id] = t;
+  ends[id] = end;
+  sizes[id] = size;
+  if (marks.handler_begin === undefined && path !== "" && isHandler(path)) set("handler_begin", t);
+  if (end - lastWrite >= TICK) writeAll();
+  return id;
+}
+
+// changed has a record written again.
+function changed(id) {
+  written[id] = 0;
+  done = Math.min(done, id - 1);
+}
+
+const isFull = () => count >= MAX_RECORDS || 2 * volume + 48 * count >= MAX_VOLUME;
+
+function fill(id, kind, name, path, parent) {
+  volume += path.length;
+  parents[id] = parent;
+  kinds[id] = kind;
+  names[id] = name || path;
+  paths[id] = path;
+  flags[id] = invoked ? "l" : "";
+}
+
+// cpuTime is read at most once in 5 ms: it is a system call, and matters
 // where time was spent.
 function cpuTime(t) {
-  if (t - cpuRead >= 1000) {
+  if (t - cpuRead >= 5000) {
     const { user, system } = cpuUsage();
     cpuNow = user + system;
     cpuRead = t;
+    unusual = true;
   }
   return cpuNow;
 }
@@ -240,7 +316,9 @@ function cpuTime(t) {
 // dropShort forgets the last record if it was one of a module that had been
 // loaded before, by Node.js itself.
 const dropShort = guard((id) => {
-  if (id === count && id > 0 && written[id] === 0 && ends[id] - starts[id] < SHORT) count--;
+  if (id !== count || id <= 0 || written[id] !== 0 || ends[id] - starts[id] >= SHORT) return;
+  ends[id] = 0;
+  count--;
 });
 
 const source = guard((content, path, format) => {
@@ -258,8 +336,8 @@ const source = guard((content, path, format) => {
 const loaded = guard((id, path, module) => {
   if (path.endsWith("/rapid-client.node")) return followClient(module.exports);
   if (id > 0 && stack.length === 0 && marks.handler_end === undefined && isHandler(path)) {
-    marks.handler_end = ends[id];
-    marks.cpu_end_us = cpuTime(ends[id]);
+    set("handler_end", ends[id]);
+    set("cpu_end_us", cpuTime(ends[id]));
     setImmediate(flush);
   }
 });
@@ -267,22 +345,9 @@ const loaded = guard((id, path, module) => {
 // parentOf is the module that loads path: the ES module that imports it, or the
 // one that is being loaded.
 function parentOf(path, imported) {
-  const importer = imported && importers !== undefined ? importers.get(path) : undefined;
-  if (importer !== undefined) return importer.id;
+  if (imported && es !== undefined && es.importerOf(path) > 0) return es.importerOf(path);
   for (let i = stack.length - 1; i >= 0; i--) if (stack[i] > 0) return stack[i];
   return 0;
-}
-
-// isNews says whether this is the function's own file, or the first of its
-// package.
-function isNews(path) {
-  if (path === "") return false; // built into Node.js
-  const at = packageEnd(path);
-  if (at < 0) return true;
-  const name = path.slice(0, at);
-  if (packages.has(name)) return false;
-  packages.add(name);
-  return true;
 }
 
 // packageEnd is where the folder of the package ends, -1 for own files.
@@ -296,39 +361,51 @@ function packageEnd(path) {
 
 // Beyond the limits only sums are kept.
 
-function beginBeyond(kind, name, path, t) {
-  marks.truncated = 1;
-  beyond = beyond || new Map();
-  const at = packageEnd(path);
-  const own = at < 0 ? path.slice(0, path.lastIndexOf("/")) : path.slice(path.lastIndexOf("/node_modules/") + 14, at);
-  beyondStack.push({ kind, name: own || name, start: t, inner: 0, bytes: 0 });
+function beginBeyond(kind, name, t) {
+  beyondStack.push({ kind, name, start: t, inner: 0, bytes: 0 });
   stack.push(-1);
 }
 
 function endBeyond(t) {
   while (stack.length > 0 && stack.pop() !== -1);
-  const ended = beyondStack.pop();
-  const whole = t - ended.start;
-  if (beyondStack.length > 0) beyondStack[beyondStack.length - 1].inner += whole;
-  const key = `${ended.kind}\t${ended.name}`;
+  const { kind, name, start, inner, bytes } = beyondStack.pop();
+  if (beyondStack.length > 0) beyondStack[beyondStack.length - 1].inner += t - start;
+  sumUp(kind, name, t - start - inner, bytes);
+}
+
+function sumUp(kind, name, self, size) {
+  if (marks.truncated === undefined) set("truncated", 1);
+  const key = `${kind}\t${name}`;
   let sum = beyond.get(key);
   if (sum === undefined) {
     if (beyond.size >= MAX_RECORDS) return;
-    beyond.set(key, (sum = { kind: ended.kind, name: ended.name, count: 0, self: 0, bytes: 0 }));
+    beyond.set(key, (sum = { kind, name, count: 0, self: 0, bytes: 0 }));
   }
   beyondGrown = true;
   sum.count++;
-  sum.self += whole - ended.inner;
-  sum.bytes += ended.bytes;
+  sum.self += self;
+  sum.bytes += size;
+}
+
+// packageOf is the name of a module's package, of an own one its folder.
+function packageOf(name, path) {
+  const at = packageEnd(path);
+  if (at >= 0) return path.slice(path.lastIndexOf("/node_modules/") + 14, at);
+  return path.slice(0, path.lastIndexOf("/")) || name;
 }
 
 // Writing.
 
-// announce writes what is open when a new package begins, so that an init that
-// hangs in it says so. It costs a system call, so that it has a budget: eight
-// times, and then 0.15 %.
-function announce(path) {
-  if (!isNews(path)) return;
+// announce writes what is open when a file of the function's own begins, or the
+// first of a package, so that an init that hangs in it says so. It costs a system
+// call, so that it has a budget: six times, and then 0.15 %.
+function announce(path, at) {
+  if (path === "") return; // built into Node.js
+  if (at >= 0) {
+    const name = path.slice(0, at);
+    if (packages.has(name)) return;
+    packages.add(name);
+  }
   earlyWrites++;
   if (fd < 0) open();
   const from = now();
@@ -344,7 +421,7 @@ function announce(path) {
 const flush = guard(() => {
   if (off) return;
   const t = now();
-  settle();
+  if (es !== undefined) es.settle();
   writeAll();
   if (beyondGrown) write(sums());
   beyondGrown = false;
@@ -354,9 +431,11 @@ const flush = guard(() => {
 
 function writeAll() {
   let text = "";
+  allPlain = plain.test(names.slice(done + 1, count + 1).join("") + paths.slice(done + 1, count + 1).join(""));
   for (let id = done + 1; id <= count; id++) {
     if (written[id] === 0 || (written[id] === 1 && ends[id] !== 0)) text += record(id);
   }
+  allPlain = false;
   ended.length = 0;
   while (done < count && written[done + 1] === 2) done++;
   write(text + changedMarks());
@@ -364,18 +443,21 @@ function writeAll() {
 
 function record(id) {
   written[id] = ends[id] === 0 ? 1 : 2;
-  const path = paths[id];
-  const name = names[id] === path ? "" : names[id];
-  const cpu = cpuUsed.get(id);
-  const more = cpu === undefined ? "" : `w\t${id}\t${cpu}\n`;
-  return `r\t${id}\t${parents[id]}\t${kinds[id]}\t${starts[id]}\t${ends[id]}\t${sizes[id]}\t${flags[id] || "-"}\t${field(name || path, name === "")}\t${field(path, true)}\n${more}`;
+  const path = field(paths[id], true);
+  const name = names[id] === paths[id] ? path : field(names[id], false);
+  const cpu = cpuUsed.size === 0 || !cpuUsed.has(id) ? "" : `w\t${id}\t${cpuUsed.get(id)}\n`;
+  return `r\t${id}\t${parents[id]}\t${kinds[id]}\t${starts[id]}\t${ends[id]}\t${sizes[id]}\t${flags[id] || "-"}\t${name}\t${path}\n${cpu}`;
+}
+
+function set(name, value) {
+  marks[name] = value;
+  unwritten += `m\t${name}\t${value}\n`;
 }
 
 function changedMarks() {
-  let lines = "";
-  for (const name in marks) lines += `m\t${name}\t${marks[name]}\n`;
-  if (lines === writtenMarks) return "";
-  writtenMarks = lines;
+  if (unwritten === "") return "";
+  const lines = unwritten;
+  unwritten = "";
   return lines + hookCost();
 }
 
@@ -395,12 +477,13 @@ function sums() {
   return lines;
 }
 
+let allPlain = false; // all that is being written
 const plain = /^[\x20-\x5b\x5d-\x7e]*$/;
 const escapes = { "\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\" };
 
 // field is s as a field, cut to its end or to its beginning.
 function field(s, keepEnd) {
-  if (s.length <= MAX_TEXT && plain.test(s)) return s;
+  if (s.length <= MAX_TEXT && (allPlain || plain.test(s))) return s;
   const characters = Array.from(s, (c) => escapes[c] || (c >= "\ud800" && c <= "\udfff" && c.length === 1 ? "\ufffd" : c));
   if (keepEnd) characters.reverse();
   const kept = [];
@@ -418,6 +501,7 @@ function write(text) {
   if (fd < 0) open();
   if (bytes === 0) text = `thaw-init\t1\tnodejs\t${process.version}\t${pid}\t${origin}\n${text}`;
   lastWrite = now();
+  unusual = true;
   const length = Buffer.byteLength(text);
   if (bytes + length > MAX_BYTES) throw new Error("the file would be too large");
   bytes += length;
@@ -442,12 +526,12 @@ function open() {
 const askNext = guard(() => {
   asks++;
   if (asks === 1) {
-    marks.first_next = now();
-    if (marks.handler_end === undefined && marks.handler_begin !== undefined) marks.handler_end = marks.first_next;
+    set("first_next", now());
+    if (marks.handler_end === undefined && marks.handler_begin !== undefined) set("handler_end", marks.first_next);
     setImmediate(flush);
   } else if (!off) {
     flush();
-    if (env.THAW_PROFILE === "deep") coverage();
+    if (env.THAW_PROFILE === "deep") write(part("deep.cjs").coverage(field));
     stop();
   }
 });
@@ -500,197 +584,11 @@ function stop() {
     process.removeListener("exit", flush);
     if (native !== undefined && native.client.next === native.hook) native.client.next = native.next;
     if (channels !== undefined) for (const [c, f] of channels) c.unsubscribe(f);
-    if (hooks !== undefined) hooks.deregister();
-    delete globalThis[EVALUATED];
+    if (es !== undefined) es.stop();
     if (fd >= 0) closeSync(fd);
   } catch {
     // Each of them is transparent when it is off.
   }
-}
-
-// ES modules. They are read one after the other, breadth first, linked, and then
-// evaluated in post order. Reading is seen by a load hook. Evaluating is seen by
-// nothing: in the mode "eval" a call is appended to each source, on a line of its
-// own, so that lines and columns stay what they are.
-
-let importers; // path: id and specifier of the first module that imports it
-let modules; // url: id
-let edges; // by id, in the mode "eval": ids or urls of what it imports
-let evaluated; // by id: when its body was done
-
-const EVALUATED = Symbol.for("thaw.evaluated");
-
-function followES() {
-  const mode = env.THAW_PROFILE_ESM || (handlerIsES() ? "load" : "off");
-  if (typeof Module.registerHooks !== "function" || (mode !== "load" && mode !== "eval")) return;
-  marks.esm = mode;
-  importers = new Map();
-  modules = new Map();
-  if (mode === "eval") {
-    edges = [];
-    evaluated = [];
-    const value = (id) => {
-      if (!off) evaluated[id] = now();
-    };
-    Object.defineProperty(globalThis, EVALUATED, { value, configurable: true });
-  }
-  hooks = Module.registerHooks({ resolve: resolveHook, load: readHook });
-}
-
-// handlerIsES guesses: with hooks for ES modules even require() takes another
-// way through Node.js, which functions without ES modules are spared.
-function handlerIsES() {
-  if (handler === "") return false;
-  if (!fs.existsSync(`${handler}.js`)) return fs.existsSync(`${handler}.mjs`);
-  const dirs = [handler.slice(0, handler.lastIndexOf("/")), env.LAMBDA_TASK_ROOT];
-  for (const dir of dirs) {
-    const file = `${dir}/package.json`;
-    if (fs.existsSync(file)) return /"type"\s*:\s*"module"/.test(fs.readFileSync(file, "utf8"));
-  }
-  return false;
-}
-
-function resolveHook(specifier, context, next) {
-  const result = next(specifier, context);
-  if (!off) imported(specifier, context.parentURL, result.url);
-  return result;
-}
-
-function readHook(url, context, next) {
-  if (off) return next(url, context);
-  const t = now();
-  const result = next(url, context);
-  if (result.format !== "module" || off) return result;
-  return reading(url, result, t) || result;
-}
-
-const imported = guard((specifier, parent, url) => {
-  const id = modules.get(parent);
-  if (id === undefined) return;
-  const path = pathOf(url);
-  if (path !== "" && !importers.has(path)) importers.set(path, { id, specifier });
-  if (edges !== undefined) edges[id].push(url);
-});
-
-const pathOf = (url) => {
-  if (!url.startsWith("file://")) return "";
-  const path = url.slice(7).replace(/[?#].*$/, "");
-  return path.includes("%") ? decodeURIComponent(path) : path;
-};
-
-// reading records that a module was read between t and now.
-const reading = guard((url, result, t) => {
-  const path = pathOf(url);
-  const importer = importers.get(path);
-  asked = "";
-  const id = begin("esm", importer === undefined ? path : importer.specifier, path);
-  stack.pop();
-  if (id <= 0) {
-    if (id < 0) beyondStack.pop();
-    return undefined;
-  }
-  flags[id] += "a";
-  starts[id] = t;
-  ends[id] = now();
-  sizes[id] = result.source.length;
-  modules.set(url, id);
-  if (edges === undefined) return undefined;
-  edges[id] = [];
-  return { ...result, source: `${Buffer.from(result.source)}\n;globalThis[Symbol.for("thaw.evaluated")]?.(${id});` };
-});
-
-// settle turns the times of reading into times of evaluating: a module begins
-// where the one evaluated before the first of its imports was done.
-function settle() {
-  if (evaluated === undefined) return;
-  const roots = [];
-  const imports = new Set();
-  evaluated.forEach((at, id) => {
-    for (const url of edges[id]) {
-      const child = modules.get(url);
-      // What is done after its importer was imported dynamically, or in a circle.
-      if (evaluated[child] <= at) imports.add(child);
-    }
-  });
-  evaluated.forEach((_, id) => imports.has(id) || roots.push(id));
-  const visited = new Set();
-  for (const root of roots) settleRoot(root, visited);
-  evaluated = [];
-}
-
-function settleRoot(root, visited) {
-  const order = [];
-  const collect = (id) => {
-    visited.add(id);
-    const children = edges[id].map((url) => modules.get(url)).filter((c) => evaluated[c] <= evaluated[id]);
-    for (const child of children) {
-      if (visited.has(child)) continue;
-      parents[child] = id;
-      collect(child);
-    }
-    order.push(id);
-  };
-  collect(root);
-  let read = Infinity;
-  let link = 0;
-  for (const id of order) {
-    read = Math.min(read, starts[id]);
-    link = Math.max(link, ends[id]);
-  }
-  step("(read ES modules)", root, read, link);
-  step("(link ES modules)", root, link, evaluated[order[0]]);
-  // In post order the ones before a module are its descendants or are done
-  // before the first of them.
-  let last = evaluated[order[0]];
-  const inside = new Map(); // start of the earliest descendant
-  for (const id of order) {
-    starts[id] = inside.get(id) || last;
-    ends[id] = Math.max(evaluated[id], starts[id]);
-    // Top-level await lets others run in between: then times do not nest.
-    flags[id] = id !== root && last <= evaluated[id] ? flags[id].replace("a", "") : flags[id];
-    last = ends[id];
-    written[id] = 0;
-    done = Math.min(done, id - 1);
-    if (id !== root && !inside.has(parents[id])) inside.set(parents[id], starts[id]);
-  }
-}
-
-// step records what Node.js did with a whole graph of modules.
-function step(name, root, from, to) {
-  if (to - from < 1000 || count >= MAX_RECORDS) return;
-  const id = ++count;
-  kinds[id] = "esm";
-  names[id] = name;
-  paths[id] = "";
-  parents[id] = parents[root];
-  flags[id] = "a";
-  starts[id] = from;
-  ends[id] = to;
-  sizes[id] = written[id] = 0;
-}
-
-// In the mode "deep": how many of the functions of what was loaded have been
-// executed. It takes some 30 ms, after the first response and before the runtime
-// asks for the next invocation.
-function coverage() {
-  const { Session } = apply(_load, Module, ["inspector", module, false]);
-  const session = new Session();
-  session.connect();
-  let lines = "";
-  session.post("Profiler.getBestEffortCoverage", (err, found) => {
-    for (const script of err ? [] : found.result) lines += coverageOf(script);
-  });
-  session.disconnect();
-  write(lines);
-}
-
-function coverageOf({ url, functions }) {
-  const path = url.startsWith("/") ? url : pathOf(url);
-  if (path === "" || path.startsWith(__dirname)) return "";
-  // The first is the top level, which loading executes.
-  let executed = 0;
-  for (let i = 1; i < functions.length; i++) if (functions[i].ranges[0].count > 0) executed++;
-  return `c\t${executed}\t${functions.length - 1}\t${field(path, true)}\n`;
 }
 
 module.exports = start;

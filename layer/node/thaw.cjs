@@ -7,18 +7,24 @@
 // record. The hook's own file is compiled only then.
 
 try {
-  (function (began, env) {
+  (function (began, env, Module) {
     var options = env.NODE_OPTIONS;
-    if (options !== undefined) {
+    if (options === "--require " + __filename) {
+      delete env.NODE_OPTIONS;
+    } else if (options !== undefined) {
       options = options.replace(/(^|\s)\s*(--require|-r)(=|\s+)("[^"]*\/thaw\.cjs"|[^\s"]*\/thaw\.cjs)(?=\s|$)/g, "").trim();
       if (options) env.NODE_OPTIONS = options;
       else delete env.NODE_OPTIONS;
     }
-    // Workers load what their parent has preloaded. There, chdir is not to be had.
-    var wanted = env.THAW_PROFILE !== "off" && !process.chdir.disabled;
-    if (wanted && module.constructor.prototype.load.name !== "loadHook") require("./hook.cjs")(began);
     delete require.cache[__filename];
-  })(process.uptime(), process.env);
+    // Workers load what their parent has preloaded. There, chdir is not to be had.
+    if (env.THAW_PROFILE === "off" || process.chdir.disabled || Module.prototype.load.name === "loadHook") return;
+    // As require would, without looking for the file and keeping it.
+    var file = __dirname + "/hook.cjs";
+    var hook = new Module(file, null);
+    hook._compile(require("fs").readFileSync(file, "utf8"), file, "commonjs");
+    hook.exports(began);
+  })(process.uptime(), process.env, module.constructor);
 } catch (e) {
   // Whatever it was, the function does not need it.
 }
