@@ -69,21 +69,28 @@ func newUsageSource(env func(string) string) usageSource {
 		runtimeAPI: env("AWS_LAMBDA_RUNTIME_API"),
 		uid:        uint32(os.Getuid()), pid: os.Getpid(), ppid: os.Getppid(),
 		foreign: map[int]bool{},
-		buf:     make([]byte, 4<<10),
 	}
 	if len(os.Args) > 0 {
 		s.ours = filepath.Dir(os.Args[0])
 	}
+	return s
+}
+
+// open is done with the first reading, not in the init.
+func (s *procSource) open() {
+	s.buf = make([]byte, 4<<10)
 	s.load, s.stat, s.network = openProc("/proc/loadavg"), openProc("/proc/stat"), openProc("/proc/net/dev")
 	if ownFileSystem("/tmp") {
 		s.tmp = "/tmp"
 	}
-	return s
 }
 
 // read is made to be cheap while nothing new is started, which is nearly
 // always: some ten microseconds, and one for each thread.
 func (s *procSource) read() reading {
+	if s.buf == nil {
+		s.open()
+	}
 	r := reading{}
 	s.clocks(&r)
 	if s.newcomers() || r.gone || len(s.processes) == 0 {

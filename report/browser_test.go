@@ -241,7 +241,7 @@ func screenshots(t *testing.T, ctx context.Context, dir string) {
 			if err := chromedp.Do(ctx, preferScheme(scheme), chromedp.EmulateViewport(width, 900), chromedp.Sleep(300*time.Millisecond)); err != nil {
 				t.Fatal(err)
 			}
-			for name, selector := range map[string]string{"summary": ".summary", "findings": ".findings", "curve": "#function-3"} {
+			for name, selector := range map[string]string{"summary": ".summary", "findings": ".findings", "curve": "#function-4", "predicted": "#function-2"} {
 				png, err := chromedp.Run(ctx, chromedp.Screenshot(chromedp.CSS(selector)))
 				if err != nil {
 					t.Fatal(err)

@@ -250,6 +250,9 @@ func recommend(f *Function) Recommendation {
 	}
 	if reason, have, need := v.obstacle(); reason != "" {
 		r.Reason, r.Have, r.Need = reason, have, need
+		if p := f.MemoryPrediction; p != nil && p.Reason == "" && len(v.measured) == 1 {
+			r.Reason = fmt.Sprintf("Only %d MB has been measured: what other sizes would do is predicted, and a prediction is no advice.", p.SourceMB)
+		}
 		return r
 	}
 	c := choose(slices.DeleteFunc(slices.Clone(v.permitted), func(p *CurvePoint) bool { return !v.keepsPace(p) }))

@@ -99,7 +99,7 @@ func words() template.FuncMap {
 		"picked": func(f *Function, p CurvePoint) bool {
 			return f.Recommendation.MemoryMB != nil && *f.Recommendation.MemoryMB == p.MemoryMB
 		},
-		"predicted": isPredicted, "calls": callsText, "prediction": predictionText,
+		"predicted": isPredicted, "calls": callsText, "prediction": func(f *Function) string { return strings.TrimPrefix(predictionText(f), "~ ") },
 		"starts": namedStarts,
 	}
 }

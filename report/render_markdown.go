@@ -76,7 +76,7 @@ func markdownFunction(w io.Writer, f *Function) {
 	for _, p := range f.MemoryCurve {
 		d := p.DurationMS
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", markdown(sizeName(f, p)), callsText(p, p.Invocations), callsText(p, p.ColdStarts),
-			meanText(p), supported(d.P50, d.Have, 10, ms), supported(d.P95, d.Have, d.Need, ms), intervalText(p.CostInterval, usd))
+			meanText(p), medianText(p), supported(d.P95, d.Have, d.Need, ms), intervalText(p.CostInterval, usd))
 	}
 	markdownCauses(w, f)
 	markdownPackages(w, f)

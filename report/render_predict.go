@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/thaw-lambda/thaw/internal/lifecycle"
+	"github.com/thaw-lambda/thaw/report/stats"
 )
 
 func isPredicted(p CurvePoint) bool { return p.Basis == string(lifecycle.Predicted) }
@@ -33,6 +34,14 @@ func meanText(p CurvePoint) string {
 		return intervalText(p.WarmMeanMS, ms)
 	}
 	return optional(p.DurationMS.Mean, ms)
+}
+
+// medianText is the median of a measured size, or how much data it lacks.
+func medianText(p CurvePoint) string {
+	if isPredicted(p) {
+		return none
+	}
+	return supported(p.DurationMS.P50, p.DurationMS.Have, stats.FloorP50, ms)
 }
 
 // predictionText says what the predicted sizes stand on, or why there are none.
