@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,7 +71,7 @@ func atLeast(t *testing.T, python string, minor int) bool {
 	return exec.Command(python, "-c", fmt.Sprintf("import sys; sys.exit(sys.version_info < (3, %d))", minor)).Run() == nil
 }
 
-func abs(t *testing.T, path string) string {
+func abs(t testing.TB, path string) string {
 	t.Helper()
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -82,7 +81,7 @@ func abs(t *testing.T, path string) string {
 }
 
 // here is the hook's folder, as it is in the layer.
-func here(t *testing.T) string { return abs(t, ".") }
+func here(t testing.TB) string { return abs(t, ".") }
 
 // small starts a function under our small client, with PYTHONPATH as given.
 func small(t *testing.T, python, dir string, pythonPath ...string) hooktest.Command {
@@ -97,7 +96,7 @@ func small(t *testing.T, python, dir string, pythonPath ...string) hooktest.Comm
 }
 
 // write writes files, given as name and content, and returns their folder.
-func write(t *testing.T, files ...string) string {
+func write(t testing.TB, files ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for i := 0; i < len(files); i += 2 {
@@ -113,7 +112,7 @@ func write(t *testing.T, files ...string) string {
 }
 
 // parse reads a profile and checks it.
-func parse(t *testing.T, f *hooktest.Function) *hooktest.Profile {
+func parse(t testing.TB, f *hooktest.Function) *hooktest.Profile {
 	t.Helper()
 	p, err := hooktest.Parse(f.Profile())
 	if err != nil {
@@ -125,7 +124,7 @@ func parse(t *testing.T, f *hooktest.Function) *hooktest.Profile {
 	return p
 }
 
-func mark(t *testing.T, p *hooktest.Profile, name string) int64 {
+func mark(t testing.TB, p *hooktest.Profile, name string) int64 {
 	t.Helper()
 	value, err := strconv.ParseInt(p.Marks[name], 10, 64)
 	if err != nil {
@@ -144,7 +143,7 @@ func find(p *hooktest.Profile, name string) *hooktest.Record {
 	return nil
 }
 
-func unavailable(t *testing.T, reason any) {
+func unavailable(t testing.TB, reason any) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("in CI this must run: %v", reason)
@@ -189,7 +188,7 @@ for name in "sitecustomize", "thaw_profile", "thaw_coverage":
 }
 
 // realClient starts a function under AWS's client, with boto3 at hand.
-func realClient(t *testing.T, dir string, pythonPath ...string) hooktest.Command {
+func realClient(t testing.TB, dir string, pythonPath ...string) hooktest.Command {
 	t.Helper()
 	client := installed(t, "../../examples/testdata/install-rics.sh", "awslambdaric ")
 	boto3 := installed(t, "testdata/install-packages.sh", "")
@@ -199,7 +198,7 @@ func realClient(t *testing.T, dir string, pythonPath ...string) hooktest.Command
 	}
 }
 
-func installed(t *testing.T, script, name string) string {
+func installed(t testing.TB, script, name string) string {
 	t.Helper()
 	out, err := exec.Command(script, "--check").CombinedOutput()
 	if err != nil {
@@ -449,32 +448,29 @@ func importtime(t *testing.T, text string) map[string][]float64 {
 
 // The promise: at most max(3 ms, 2 % of the init) by the hook's own accounting,
 // median of 20 inits under AWS's client.
-func TestCost(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("needs AWS's client")
-	}
+func BenchmarkCost(b *testing.B) {
 	f := func(name, source string) {
 		const runs = 20
-		dir := write(t, "app.py", source)
+		dir := write(b, "app.py", source)
 		var costs, inits, over []float64
 		for range runs {
-			f := hooktest.Start(t, realClient(t, dir, here(t)))
+			f := hooktest.Start(b, realClient(b, dir, here(b)))
 			f.WaitNext(1)
 			f.WaitProfile("first_next")
 			f.WaitProfile("hook_us")
 			f.Kill()
-			p := parse(t, f)
-			cost := float64(mark(t, p, "hook_us")) / 1000
-			init := float64(mark(t, p, "first_next")-mark(t, p, "process_start")) / 1000
+			p := parse(b, f)
+			cost := float64(mark(b, p, "hook_us")) / 1000
+			init := float64(mark(b, p, "first_next")-mark(b, p, "process_start")) / 1000
 			costs, inits, over = append(costs, cost), append(inits, init), append(over, cost-max(3, 0.02*init))
 		}
 		slices.Sort(costs)
 		slices.Sort(inits)
 		slices.Sort(over)
-		t.Logf("%s: the hook takes %.2f ms (%.2f to %.2f) of %.0f ms, medians of %d inits", name,
+		b.Logf("%s: the hook takes %.2f ms (%.2f to %.2f) of %.0f ms, medians of %d inits", name,
 			costs[runs/2], costs[0], costs[runs-1], inits[runs/2], runs)
 		if over[runs/2] > 0 {
-			t.Errorf("%s: the median is %.2f ms above max(3 ms, 2 %%)", name, over[runs/2])
+			b.Errorf("%s: the median is %.2f ms above max(3 ms, 2 %%)", name, over[runs/2])
 		}
 	}
 	f("boto3", withBoto3)
