@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeLambda plays the Extensions API and the Telemetry API over real sockets.
 type fakeLambda struct {
 	*httptest.Server
-	t *testing.T
+	t testing.TB
 
 	// registerStatus and subscribeStatus answer in place of a success, one
 	// after the other.
@@ -47,7 +47,7 @@ type fakeLambda struct {
 
 const testID = "6f1c4f2e-0000-4000-8000-000000000001"
 
-func newFakeLambda(t *testing.T) *fakeLambda {
+func newFakeLambda(t testing.TB) *fakeLambda {
 	f := &fakeLambda{
 		t: t, nexts: make(chan time.Time, 1024), events: make(chan lambdaapi.NextEvent, 16),
 		closed: make(chan struct{}),
@@ -201,7 +201,7 @@ func telemetryEvent(at time.Time, kind, record string) string {
 // fakeBackend is an OTLP/HTTP endpoint that keeps what it is sent.
 type fakeBackend struct {
 	*httptest.Server
-	t *testing.T
+	t testing.TB
 	// answer, if set, is asked first; it returns true when it has answered.
 	answer func(n int, w http.ResponseWriter, r *http.Request) bool
 
@@ -212,7 +212,7 @@ type fakeBackend struct {
 	batches  []ptrace.Traces
 }
 
-func newFakeBackend(t *testing.T) *fakeBackend {
+func newFakeBackend(t testing.TB) *fakeBackend {
 	b := &fakeBackend{t: t, peers: map[string]bool{}}
 	b.Server = httptest.NewServer(b)
 	t.Cleanup(b.Server.Close)

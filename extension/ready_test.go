@@ -116,6 +116,12 @@ func median(runs []readiness, of func(readiness) time.Duration) time.Duration {
 // measureReady starts a program once and shuts it down when it is ready.
 func measureReady(t testing.TB, program string) readiness {
 	t.Helper()
+	return measureReadyIn(t, program, func(*exec.Cmd) {})
+}
+
+// measureReadyIn is measureReady with a change to how the program is started.
+func measureReadyIn(t testing.TB, program string, change func(*exec.Cmd)) readiness {
+	t.Helper()
 	var (
 		once       sync.Once
 		registered = make(chan time.Time, 1)
@@ -145,6 +151,7 @@ func measureReady(t testing.TB, program string) readiness {
 		// It is reached only at the shutdown, when all is measured.
 		"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1",
 	}
+	change(cmd)
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

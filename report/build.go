@@ -119,7 +119,6 @@ func Build(ctx context.Context, source Source, o Options) (*Report, error) {
 		return nil, err
 	}
 	for _, f := range r.Functions {
-		f.months = o.End.Sub(o.Start).Hours() / hoursPerMonth
 		predictCurve(f)
 		f.Recommendation = recommend(f)
 		viewCurve(f).predicted(f, &o)
@@ -195,6 +194,9 @@ func (b *builder) function() *Function {
 	packages(f, all)
 	b.curve(f)
 	b.cost(f)
+	f.months = b.options.End.Sub(b.options.Start).Hours() / hoursPerMonth
+	b.provisioned(f)
+	f.storagePrice = b.storagePrice()
 	return f
 }
 

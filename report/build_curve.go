@@ -131,14 +131,19 @@ func monthlyVolumes(all map[functionID]*facts, length time.Duration) map[volumeI
 // in for it, at the volume of its account.
 func (b *builder) price(arch string) (pricing.Price, error) {
 	volume := b.volumes[volumeID{b.id.account, b.id.region, arch}]
-	rates, err := b.options.Prices.Rates(b.id.region, arch)
-	if err != nil && b.options.PriceRegion != "" {
-		rates, err = b.options.Prices.Rates(b.options.PriceRegion, arch)
-	}
+	rates, err := b.rates(arch)
 	if err != nil {
 		return pricing.Price{}, err
 	}
 	return rates.Price(volume)
+}
+
+func (b *builder) rates(arch string) (*pricing.Rates, error) {
+	rates, err := b.options.Prices.Rates(b.id.region, arch)
+	if err != nil && b.options.PriceRegion != "" {
+		return b.options.Prices.Rates(b.options.PriceRegion, arch)
+	}
+	return rates, err
 }
 
 // cost adds up what the invocations of all sizes cost. Sizes are independent,

@@ -114,7 +114,10 @@ type Function struct {
 	// watermark.
 	ColdStartCauses []Count     `json:"cold_start_causes"`
 	Concurrency     Concurrency `json:"concurrency"`
-	Environments    Lives       `json:"environments"`
+	// Provisioned is what numbers of provisioned environments would do; empty
+	// where ranks or prices are not known, or several sizes ran.
+	Provisioned  []ProvisionedPoint `json:"provisioned"`
+	Environments Lives              `json:"environments"`
 
 	ColdStartRate Rate `json:"cold_start_rate"`
 	ErrorRate     Rate `json:"error_rate"`
@@ -183,6 +186,9 @@ type Function struct {
 	tested int
 
 	profiles []*InitProfile
+	// storagePrice is that of a GB-second of ephemeral storage, 0 where it is
+	// not known.
+	storagePrice float64
 }
 
 // Count is how often something happened.

@@ -130,6 +130,8 @@ func effectUnit(unit string) string {
 		return " per million invocations"
 	case unitCount:
 		return " invocations"
+	case unitColdStarts:
+		return " cold starts a month"
 	case "records":
 		return " records"
 	}

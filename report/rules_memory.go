@@ -13,6 +13,8 @@ const (
 	unitMS         = "ms"
 	unitShare      = "share"
 	unitCount      = "invocations"
+	// unitColdStarts is a number of cold starts in a month.
+	unitColdStarts = "cold_starts_per_month"
 )
 
 // memoryRules are about the memory size. All of them stand on sizes that ran.
