@@ -33,6 +33,9 @@ type importFlags struct {
 	since             time.Duration
 	profile, endpoint string
 
+	// send is where what the spool holds is sent to.
+	send string
+
 	// imported are curves that something else measured.
 	imported []report.Imported
 
@@ -73,6 +76,7 @@ Lines of the application are counted and never kept. A line of the platform that
 cannot be read is counted as unparsed and shown; it stops nothing.`,
 		Example: `  aws logs tail /aws/lambda/checkout --since 1d | thaw import
   thaw import --json export/
+  thaw import --send http://collector:4318 --log-group /aws/lambda/checkout
   thaw import --out report power-tuning-result.json
   thaw import --log-group /aws/lambda/checkout --since 168h --out report --arch arm64
   thaw import --out report --region eu-west-1 --arch arm64 checkout.log
@@ -91,6 +95,7 @@ cannot be read is counted as unparsed and shown; it stops nothing.`,
 	flags.DurationVar(&f.since, "since", 24*time.Hour, "how far back --log-group is read")
 	flags.StringVar(&f.profile, "profile", "", "profile of the AWS configuration, for --log-group")
 	flags.StringVar(&f.endpoint, "endpoint-url", "", "endpoint instead of AWS's, such as that of a local server of its APIs")
+	flags.StringVar(&f.send, "send", "", "OTLP/HTTP endpoint, as http://127.0.0.1:4318, to send on what the extension wrote into the log")
 	flags.StringVar(&f.out, "out", "", "folder for report.html, report.md and report.json on what was read")
 	flags.StringVar(&f.dataDir, "data-dir", "", "empty folder to keep the store of the report in; a temporary one when not given")
 	flags.BoolVar(&f.keep, "keep", false, "leave that store and its page serving until Ctrl-C")
@@ -116,6 +121,9 @@ func (f *importFlags) run(ctx context.Context, args []string, stdin io.Reader, s
 	}
 	if len(f.imported) > 0 && log.Empty() {
 		return f.showImported(stdout)
+	}
+	if err := f.sendSpool(ctx, log, stderr); err != nil {
+		return err
 	}
 	s := log.Summary()
 	if f.json {

@@ -134,3 +134,19 @@ func (f *importFlags) showImported(stdout io.Writer) error {
 	}
 	return report.Render(stdout, rep, report.Text, terminalOptions(stdout))
 }
+
+// sendSpool sends on what the extension wrote into the log because no backend
+// took it. A collector of Thaw's recognises what it has counted before.
+func (f *importFlags) sendSpool(ctx context.Context, log *cloudwatchlog.Log, stderr io.Writer) error {
+	if f.send == "" {
+		return nil
+	}
+	records := log.Spool()
+	for i, body := range records {
+		if err := replay.Post(ctx, strings.TrimSuffix(f.send, "/"), body); err != nil {
+			return fmt.Errorf("send record %d of %d of the spool to %s: %w", i+1, len(records), f.send, err)
+		}
+	}
+	_, err := fmt.Fprintf(stderr, "%d records of the spool were sent to %s\n", len(records), f.send)
+	return err
+}

@@ -2,7 +2,13 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 
 	"github.com/thaw-lambda/thaw/internal/mototest"
+	"github.com/thaw-lambda/thaw/internal/spool"
 )
 
 // The command reads a log group from a real server of AWS's API, with the
@@ -57,5 +64,36 @@ func TestImportLogGroup(t *testing.T) {
 	}
 	if code := run(t.Context(), []string{"import", "--log-group", "/aws/lambda/nowhere"}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "there is no log group") {
 		t.Errorf("exit %d: %s", code, &stderr)
+	}
+}
+
+// What the extension wrote into the log, because no backend took it, is sent on
+// as it was to be sent.
+func TestImportSends(t *testing.T) {
+	var got [][]byte
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.URL.Path != "/v1/traces" {
+			t.Errorf("%s: %v", r.URL.Path, err)
+		}
+		got = append(got, body)
+	}))
+	defer backend.Close()
+	payload := []byte("OTLP, as far as this test is concerned")
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	if _, err := z.Write(payload); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "f.log")
+	if err := os.WriteFile(file, spool.AppendEnd(spool.AppendRecord(nil, "4f1d0c9ab8e27365", 0, zipped.Bytes()), "4f1d0c9ab8e27365", 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"import", "--send", backend.URL, file}, &stdout, &stderr); code != 0 || len(got) != 1 || !bytes.Equal(got[0], payload) {
+		t.Errorf("exit %d, %q was sent: %s", code, got, &stderr)
 	}
 }

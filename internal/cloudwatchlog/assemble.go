@@ -188,6 +188,8 @@ func (a *Assembler) environment(l Line) *environment {
 	}
 	env := a.environments[key]
 	if env == nil {
+		l.Account, l.Group, l.Stream = strings.Clone(l.Account), strings.Clone(l.Group), strings.Clone(l.Stream)
+		key.account, key.group, key.stream = l.Account, l.Group, l.Stream
 		env = &environment{
 			known: l.Stream != "", id: l.Stream, kind: lifecycle.OnDemand, version: streamVersion(l.Stream),
 			account: first(a.known.Account, l.Account), region: a.known.Region,
@@ -280,16 +282,16 @@ func (a *Assembler) event(env *environment, e *Event) {
 }
 
 func (env *environment) learn(e *Event) {
-	env.runtime = first(e.RuntimeVersion, env.runtime)
-	env.region = first(env.region, e.Region)
+	env.runtime = first(strings.Clone(e.RuntimeVersion), env.runtime)
+	env.region = first(env.region, strings.Clone(e.Region))
 	if e.InitKind != "" {
 		env.kind = e.InitKind
 	}
 	if e.FunctionName != "" && env.known {
-		env.name = e.FunctionName
+		env.name = strings.Clone(e.FunctionName)
 	}
-	if e.Version != "" {
-		env.version = e.Version
+	if e.Version != "" && e.Version != env.version {
+		env.version = strings.Clone(e.Version)
 	}
 	if n := max(e.MemoryMB, e.InstanceMemoryMB); n > 0 {
 		env.memoryMB = n
@@ -344,14 +346,19 @@ func (a *Assembler) candidates(env *environment, requestID string) []*attempt {
 
 // newAttempt begins one.
 func (a *Assembler) newAttempt(env *environment, e *Event) *attempt {
-	at := &attempt{env: env, requestID: e.RequestID, version: first(e.Version, env.version), init: env.init}
+	// Copies: what is cut out of a line would keep all of it in memory.
+	id := strings.Clone(e.RequestID)
+	at := &attempt{env: env, requestID: id, version: env.version, init: env.init}
+	if e.Version != "" && e.Version != env.version {
+		at.version = strings.Clone(e.Version)
+	}
 	at.afterBad = env.last != nil && env.last.bad()
 	if env.last == nil {
 		at.logs, env.logs = env.logs, lifecycle.LogSummary{}
 	}
 	env.init, env.last = nil, at
 	a.attempts = append(a.attempts, at)
-	a.byRequest[e.RequestID] = append(a.byRequest[e.RequestID], at)
+	a.byRequest[id] = append(a.byRequest[id], at)
 	return at
 }
 
@@ -368,7 +375,7 @@ func (a *Assembler) start(env *environment, e *Event) {
 		case !at.started && (e.Time.IsZero() || at.lastTime().IsZero() || !e.Time.After(at.lastTime())):
 			// Its later lines came first.
 			at.started, at.start = true, e.Time
-			at.version = first(e.Version, at.version)
+			at.version = first(strings.Clone(e.Version), at.version)
 			return
 		case at.started && at.start.Equal(e.Time) && !e.Time.IsZero(),
 			at.started && e.Time.IsZero() && !at.ended && at.report == nil:
@@ -377,7 +384,7 @@ func (a *Assembler) start(env *environment, e *Event) {
 		}
 	}
 	at := a.newAttempt(env, e)
-	at.started, at.start, at.trace = true, e.Time, e.TraceID
+	at.started, at.start, at.trace = true, e.Time, strings.Clone(e.TraceID)
 }
 
 // lastTime is the latest that is known of an attempt.
@@ -432,8 +439,10 @@ func (a *Assembler) report(env *environment, e *Event) {
 		at = a.newAttempt(env, e)
 	}
 	at.report = e
-	at.trace = first(at.trace, e.TraceID)
+	at.trace = first(at.trace, strings.Clone(e.TraceID))
+	e.Status, e.ErrorType = lifecycle.Status(strings.Clone(string(e.Status))), strings.Clone(e.ErrorType)
 	at.settle(e)
+	e.RequestID, e.TraceID, e.Version = at.requestID, at.trace, at.version
 }
 
 // repeatedReport recognises a report that was read before in another form: an
@@ -506,5 +515,5 @@ func (at *attempt) settle(e *Event) {
 	if at.bad() && e.Kind == Outcome {
 		return
 	}
-	at.status, at.errorType = e.Status, first(e.ErrorType, at.errorType)
+	at.status, at.errorType = lifecycle.Status(strings.Clone(string(e.Status))), first(strings.Clone(e.ErrorType), at.errorType)
 }

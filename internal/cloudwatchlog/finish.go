@@ -15,6 +15,7 @@ type Log struct {
 	attempts []*attempt
 	inits    []*initRecord
 	spooled  []*Spooled
+	records  [][]byte
 	// missing names records of the spool that cannot be read back.
 	missing []string
 	// guessed says that some environments were inferred, undated that some
@@ -27,7 +28,7 @@ func (a *Assembler) Finish() *Log {
 	for _, env := range a.environments {
 		a.dropInit(env)
 	}
-	l := &Log{tally: a.tally, attempts: a.attempts, inits: a.inits}
+	l := &Log{records: a.records, tally: a.tally, attempts: a.attempts, inits: a.inits}
 	l.date(a.known.Before)
 	for _, at := range l.attempts {
 		at.fill()
@@ -42,6 +43,10 @@ func (a *Assembler) Finish() *Log {
 
 // Empty says that there was nothing to read.
 func (l *Log) Empty() bool { return l.tally.lines == 0 }
+
+// Spool returns the records of the spool as they were to be sent: OTLP requests
+// in protobuf.
+func (l *Log) Spool() [][]byte { return l.records }
 
 // date gives every attempt a beginning and an end. What has no time at all is
 // laid one after the other, in the order of the input, before all that has one,
@@ -380,7 +385,7 @@ func (at *attempt) invocation() *lifecycle.Invocation {
 	switch {
 	case at.report != nil:
 		inv.Report = &lifecycle.Report{
-			Received: true, Duration: at.report.Duration, Billed: at.report.Billed, Init: at.report.Init, Restore: at.report.Restore,
+			Received: true, Duration: at.report.Duration, Billed: at.report.Billed, Init: at.report.Init, Restore: at.report.Restore, BilledRestore: at.report.BilledRestore,
 			ExtensionOverhead: at.report.ExtensionOverhead, MaxMemoryUsedMB: at.report.MaxMemoryMB, Logs: at.logs,
 		}
 	case at.duration() > 0 || at.bad():

@@ -51,6 +51,7 @@ type Event struct {
 	ErrorType string
 
 	Duration, Billed, Init, Restore time.Duration
+	BilledRestore                   time.Duration
 	MemoryMB, MaxMemoryMB           int64
 	ExtensionOverhead               time.Duration
 	// Run is what a runtimeDone says of the run.
@@ -174,6 +175,7 @@ func parseReport(first, rest string) (Event, error) {
 	e.MaxMemoryMB = r.mb("Max Memory Used", false)
 	e.Init = r.ms("Init Duration", false)
 	e.Restore = r.ms("Restore Duration", false)
+	e.BilledRestore = r.ms("Billed Restore Duration", false)
 	e.status(&r)
 	// The trace is a second line of the same log event; copied from a terminal
 	// it may have come onto the first.
@@ -445,6 +447,7 @@ func (e *Event) report(decode func(any) error) error {
 	e.Duration, e.Billed = milliseconds(m.DurationMs), time.Duration(m.BilledDurationMs)*time.Millisecond
 	e.MemoryMB, e.MaxMemoryMB = m.MemorySizeMB, m.MaxMemoryUsedMB
 	e.Init, e.Restore = milliseconds(m.InitDurationMs), milliseconds(m.RestoreDurationMs)
+	e.BilledRestore = time.Duration(max(m.BilledRestoreDurationMs, 0)) * time.Millisecond
 	for _, s := range r.Spans {
 		if s.Name == lambdaapi.SpanExtensionOverhead {
 			e.ExtensionOverhead = milliseconds(s.DurationMs)
