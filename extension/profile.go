@@ -30,6 +30,10 @@ type profiler struct {
 	files     initprofile.Files
 	// copies are files as they were last read, by path.
 	copies map[string][]byte
+	// tmp is where JVMs keep their counters, and jvms are these as they were
+	// when an init was over.
+	tmp  string
+	jvms map[string][]byte
 }
 
 const (
@@ -51,9 +55,9 @@ const (
 
 func newProfiler(log zerolog.Logger, rec *recorder, environ []string, treeBytes int) *profiler {
 	env := lookup(environ)
-	p := &profiler{log: log, rec: rec, treeBytes: treeBytes, files: functionFiles{}, copies: map[string][]byte{}}
+	p := &profiler{log: log, rec: rec, treeBytes: treeBytes, files: functionFiles{}, copies: map[string][]byte{}, tmp: "/tmp", jvms: map[string][]byte{}}
 	if dir := env("THAW_PROFILE_DIR"); dir != "" {
-		p.dirs = []string{dir}
+		p.dirs, p.tmp = []string{dir}, filepath.Dir(dir)
 		return p
 	}
 	p.dirs = []string{"/tmp/.thaw"}
@@ -142,6 +146,7 @@ func (p *profiler) copy() {
 		}
 		_ = root.Close()
 	}
+	p.copyJVMs()
 }
 
 func profileNames(root *os.Root) []string {
@@ -180,6 +185,7 @@ func (p *profiler) forget() {
 		}
 	}
 	clear(p.copies)
+	clear(p.jvms)
 }
 
 // openFolder opens a folder that is none of a stranger's: not a link, and ours

@@ -1,6 +1,7 @@
 package extension
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/thaw-lambda/thaw/internal/initprofile"
 	"github.com/thaw-lambda/thaw/internal/lambdaapi"
@@ -281,4 +284,63 @@ func TestProfileOfGo(t *testing.T) {
 	if p.Hook != "go/inittrace" || fmt.Sprint(p.Packages) != fmt.Sprint(want) {
 		t.Errorf("hook %q, packages %+v", p.Hook, p.Packages)
 	}
+}
+
+// What a JVM counts by itself is read where no hook wrote.
+func TestProfileOfAJVM(t *testing.T) {
+	tmp := t.TempDir()
+	folder := filepath.Join(tmp, "hsperfdata_sbx_user1051")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now().Truncate(time.Millisecond)
+	write(t, filepath.Join(folder, "8"), jvmCounters(map[string]int64{
+		"sun.rt.createVmBeginTime": began.UnixMilli(), "sun.rt.createVmEndTime": began.UnixMilli() + 40, "sun.os.hrt.frequency": 1e9,
+		"sun.cls.classInitTime.self": 90e6, "sun.cls.sysClassLoadTime": 30e6,
+	}))
+	write(t, filepath.Join(folder, "9"), "not of a JVM")
+	if err := os.Symlink("/etc/passwd", filepath.Join(folder, "10")); err != nil {
+		t.Fatal(err)
+	}
+	p := &profiler{tmp: tmp, jvms: map[string][]byte{}, rec: newRecorder(zerolog.Nop())}
+	p.copyJVMs()
+	in := &initState{runtimeDone: began.Add(200 * time.Millisecond), reported: began.Add(200 * time.Millisecond)}
+	in.Start, in.Duration = began, 200*time.Millisecond
+	profile := p.unhooked(in)
+	if profile == nil {
+		t.Fatal("there is no profile")
+	}
+	got := p.describe(profile, in)
+	want := []lifecycle.PackageTime{
+		{Name: "static initializers", Origin: "runtime", Self: 90 * time.Millisecond, Modules: 1},
+		{Name: "class loading", Origin: "runtime", Self: 30 * time.Millisecond, Modules: 1},
+	}
+	if got.Hook != "java/hsperfdata" || fmt.Sprint(got.Packages) != fmt.Sprint(want) {
+		t.Errorf("hook %q, packages %+v", got.Hook, got.Packages)
+	}
+	// Not that of an init that came later.
+	in.Start, in.runtimeDone, in.reported = began.Add(time.Minute), began.Add(time.Minute), began.Add(time.Minute)
+	if late := p.unhooked(in); late != nil {
+		t.Errorf("%+v", late)
+	}
+}
+
+// jvmCounters is a file as a JVM keeps it.
+func jvmCounters(numbers map[string]int64) string {
+	data := binary.BigEndian.AppendUint32(nil, 0xcafec0c0)
+	data = append(data, 1, 2, 0, 1)
+	data = append(data, make([]byte, 16)...)
+	data = binary.LittleEndian.AppendUint32(data, 32)
+	data = binary.LittleEndian.AppendUint32(data, uint32(len(numbers)))
+	for name, n := range numbers {
+		const value = 64
+		for _, field := range []uint32{value + 8, 20, 0} {
+			data = binary.LittleEndian.AppendUint32(data, field)
+		}
+		data = append(data, 'J', 0, 3, 1)
+		data = binary.LittleEndian.AppendUint32(data, value)
+		data = append(append(data, name...), make([]byte, value-20-len(name))...)
+		data = binary.LittleEndian.AppendUint64(data, uint64(n))
+	}
+	return string(data)
 }
