@@ -37,7 +37,10 @@ function stop() {
 
 function resolveHook(specifier, context, next) {
   const result = next(specifier, context);
-  if (!records.isOff()) imported(specifier, context.parentURL, result.url);
+  if (records.isOff()) return result;
+  const t = records.now();
+  imported(specifier, context.parentURL, result.url);
+  records.spent(t);
   return result;
 }
 
@@ -45,8 +48,11 @@ function readHook(url, context, next) {
   if (records.isOff()) return next(url, context);
   const t = records.now();
   const result = next(url, context);
-  if (result.format !== "module") return result;
-  return reading(url, result, t) || result;
+  if (result.format !== "module" || records.isOff()) return result;
+  const read = records.now();
+  const changed = reading(url, result, t);
+  records.spent(read);
+  return changed || result;
 }
 
 let imported = (specifier, parent, url) => {

@@ -59,6 +59,7 @@ let asked = ""; // what the running require() asked for
 let off = false;
 let invoked = false;
 let asks = 0; // for an invocation
+let requires = 0;
 let fd = -1;
 let origin = 0;
 let bytes = 0; // written
@@ -108,7 +109,7 @@ function followES() {
   const mode = env.THAW_PROFILE_ESM || (handlerIsES() ? "load" : "off");
   if (mode !== "load" && mode !== "eval") return;
   es = part("es.cjs");
-  es.follow(Module, mode, { starts, ends, parents, flags, now, guard, add, changed, isOff: () => off });
+  es.follow(Module, mode, { starts, ends, parents, flags, now, guard, add, changed, spent, isOff: () => off });
   set("esm", mode);
 }
 
@@ -153,19 +154,35 @@ function loadHook(filename) {
 }
 
 function compileHook(content, filename, format) {
-  if (!off) source(content, filename, format);
+  const id = off ? 0 : stack[stack.length - 1];
+  if (id > 0 && paths[id] === filename) {
+    sizes[id] = content.length;
+    if (format === "module") kinds[id] = "esm";
+  } else if (id < 0) {
+    beyondStack[beyondStack.length - 1].bytes += content.length;
+  }
   return apply(_compile, this, arguments);
 }
 
 function requireHook(request) {
   if (off || typeof request !== "string") return apply(_load, this, arguments);
+  // Many are of what is there already: one in sixteen is measured.
+  const t = (++requires & 15) === 0 ? now() : 0;
   asked = request;
-  const name = request.startsWith("node:") ? request.slice(5) : request;
-  if (!unseen.delete(name)) return apply(_load, this, arguments);
+  const c = request.charCodeAt(0);
+  if (c !== 46 /* . */ && c !== 47 /* / */) {
+    const name = request.startsWith("node:") ? request.slice(5) : request;
+    if (unseen.delete(name)) return loadBuiltin(name, this, arguments);
+  }
+  if (t !== 0) cost += 16 * (now() - t);
+  return apply(_load, this, arguments);
+}
+
+function loadBuiltin(name, self, args) {
   const id = begin("builtin", name, "");
   let threw = true;
   try {
-    const result = apply(_load, this, arguments);
+    const result = apply(_load, self, args);
     threw = false;
     return result;
   } finally {
@@ -284,6 +301,11 @@ function add(kind, name, path, parent, t, size, to) {
   return id;
 }
 
+// spent adds to the cost what has passed since t.
+function spent(t) {
+  cost += now() - t;
+}
+
 // changed has a record written again.
 function changed(id) {
   written[id] = 0;
@@ -319,18 +341,6 @@ const dropShort = guard((id) => {
   if (id !== count || id <= 0 || written[id] !== 0 || ends[id] - starts[id] >= SHORT) return;
   ends[id] = 0;
   count--;
-});
-
-const source = guard((content, path, format) => {
-  const id = stack[stack.length - 1];
-  if (id === undefined) return;
-  if (id < 0) {
-    beyondStack[beyondStack.length - 1].bytes += content.length;
-    return;
-  }
-  if (paths[id] !== path) return;
-  sizes[id] += content.length;
-  if (format === "module") kinds[id] = "esm";
 });
 
 const loaded = guard((id, path, module) => {
