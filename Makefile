@@ -62,7 +62,8 @@ lint: ## gofmt, vet, staticcheck
 
 .PHONY: bench
 bench: build ## what the extension costs against a bare one in the same run, and what the hooks cost
-	$(GO) test ./extension -run '^$$' -bench ExecToReady -benchtime 60x -timeout 20m
+	$(GO) test ./extension -run '^$$' -bench 'ExecToReady|ReadyAtTenth' -benchtime 60x -timeout 20m
+	$(GO) test ./extension -run '^$$' -bench 'WarmInvocation$$' -benchtime 40x -timeout 20m
 	$(GO) test ./extension ./report/... ./collector/... ./cmd/thaw-collector -run '^$$' -bench '[^y]$$' -timeout 20m
 	$(GO) test ./layer/node -run '^$$' -bench . -benchtime 1x -timeout 20m
 

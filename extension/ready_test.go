@@ -22,8 +22,9 @@ import (
 var readyWrite = flag.Bool("ready-baseline", false, "write testdata/bench-baseline.json")
 
 // readyLimit is how much longer than the floor the extension may take. The
-// promise is 1.15; a machine that is shared needs some room.
-const readyLimit = 1.3
+// promise is 1.15, and make bench shows it; a machine that is shared needs some
+// room.
+const readyLimit = 1.25
 
 // BenchmarkExecToReady starts the floor (internal/floor) and the extension in
 // turns against a server that plays Lambda, and compares the medians of exec to
