@@ -289,3 +289,23 @@ func TestFlushEnds(t *testing.T) {
 	r.flush(ctx)
 	r.close()
 }
+
+// FuzzParseSubscription: what is accepted is within the limits, and goes to
+// loopback.
+func FuzzParseSubscription(f *testing.F) {
+	f.Add([]byte(`{"schemaVersion":"2022-12-13","types":["platform"],"destination":{"protocol":"HTTP","URI":"http://sandbox:4323/x"}}`))
+	f.Add([]byte(`{"schemaVersion":"2025-01-29","types":["function"],"buffering":{"maxItems":1000,"timeoutMs":25},"destination":{"protocol":"TCP","port":4323}}`))
+	f.Add([]byte(`{"schemaVersion":"2022-07-01","types":["extension"],"destination":{"protocol":"http","URI":"http://[::1]:80"}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s, problems := parseSubscription(body, schemas)
+		if len(problems) > 0 {
+			return
+		}
+		if host, _, err := net.SplitHostPort(s.address); err != nil || host != "127.0.0.1" {
+			t.Errorf("%s goes to %s", body, s.address)
+		}
+		if s.maxItems < 1000 || s.maxItems > 10000 || s.maxBytes < 262144 || s.maxBytes > 1048576 || s.timeoutMs < 25 || s.timeoutMs > 30000 || len(s.types) == 0 {
+			t.Errorf("%s is accepted as %+v", body, s)
+		}
+	})
+}
