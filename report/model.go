@@ -138,7 +138,8 @@ type Function struct {
 	FirstInvokePenalty Penalty        `json:"first_invoke_penalty_ms"`
 
 	MemoryCurve []CurvePoint `json:"memory_curve"`
-	// PredictedCurve are sizes that did not run.
+	// PredictedCurve are sizes that did not run, of a function with two or more
+	// that can be compared.
 	PredictedCurve []PredictedPoint `json:"predicted_curve"`
 	// MemoryPrediction is absent of a function that ran at more than one size.
 	MemoryPrediction *MemoryPrediction `json:"memory_prediction,omitempty"`

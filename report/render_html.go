@@ -99,6 +99,7 @@ func words() template.FuncMap {
 		"picked": func(f *Function, p CurvePoint) bool {
 			return f.Recommendation.MemoryMB != nil && *f.Recommendation.MemoryMB == p.MemoryMB
 		},
+		"objectives": objectivesText, "predictedSizes": predictedText,
 		"predicted": isPredicted, "calls": callsText, "prediction": func(f *Function) string { return strings.TrimPrefix(predictionText(f), "~ ") },
 		"starts": namedStarts,
 	}
