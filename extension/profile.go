@@ -34,6 +34,8 @@ type profiler struct {
 	// when an init was over.
 	tmp  string
 	jvms map[string][]byte
+	// classLogs are what JVMs logged until then, where they were asked to.
+	classLogs map[string][]byte
 }
 
 const (
@@ -55,7 +57,7 @@ const (
 
 func newProfiler(log zerolog.Logger, rec *recorder, environ []string, treeBytes int) *profiler {
 	env := lookup(environ)
-	p := &profiler{log: log, rec: rec, treeBytes: treeBytes, files: functionFiles{}, copies: map[string][]byte{}, tmp: "/tmp", jvms: map[string][]byte{}}
+	p := &profiler{log: log, rec: rec, treeBytes: treeBytes, files: functionFiles{}, copies: map[string][]byte{}, tmp: "/tmp", jvms: map[string][]byte{}, classLogs: map[string][]byte{}}
 	if dir := env("THAW_PROFILE_DIR"); dir != "" {
 		p.dirs, p.tmp = []string{dir}, filepath.Dir(dir)
 		return p
@@ -144,6 +146,7 @@ func (p *profiler) copy() {
 			}
 			p.copies[path] = data
 		}
+		p.copyClassLogs(root, dir)
 		_ = root.Close()
 	}
 	p.copyJVMs()
@@ -186,6 +189,7 @@ func (p *profiler) forget() {
 	}
 	clear(p.copies)
 	clear(p.jvms)
+	clear(p.classLogs)
 }
 
 // openFolder opens a folder that is none of a stranger's: not a link, and ours

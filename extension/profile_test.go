@@ -318,6 +318,24 @@ func TestProfileOfAJVM(t *testing.T) {
 	if got.Hook != "java/hsperfdata" || fmt.Sprint(got.Packages) != fmt.Sprint(want) {
 		t.Errorf("hook %q, packages %+v", got.Hook, got.Packages)
 	}
+	// The classes that it logged say more.
+	thaw := profileDir(t)
+	var log strings.Builder
+	for i, class := range []string{"java.lang.Object source: shared objects file", "app.Main source: file:/var/task/", "lib.A source: file:/var/task/lib/lib-1.2.jar"} {
+		at := time.Duration(10+40*i) * time.Millisecond
+		fmt.Fprintf(&log, "[%dms][%dns] %s\n", began.Add(at).UnixMilli(), at.Nanoseconds(), class)
+	}
+	write(t, filepath.Join(thaw, "classes-8.log"), log.String())
+	p.dirs, p.classLogs, p.copies = []string{thaw}, map[string][]byte{}, map[string][]byte{}
+	p.copy()
+	got = p.describe(p.unhooked(in), in)
+	want = []lifecycle.PackageTime{
+		{Name: lifecycle.PackageOwn, Origin: "function", Self: 40 * time.Millisecond, Modules: 1},
+		{Name: "lib", Version: "1.2", Origin: "function", Self: 40 * time.Millisecond, Modules: 1},
+	}
+	if got.Hook != "java/class+load" || fmt.Sprint(got.Packages[:2]) != fmt.Sprint(want) {
+		t.Errorf("hook %q, packages %+v", got.Hook, got.Packages)
+	}
 	// Not that of an init that came later.
 	in.Start, in.runtimeDone, in.reported = began.Add(time.Minute), began.Add(time.Minute), began.Add(time.Minute)
 	if late := p.unhooked(in); late != nil {

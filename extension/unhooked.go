@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/thaw-lambda/thaw/internal/classlog"
 	"github.com/thaw-lambda/thaw/internal/goinit"
 	"github.com/thaw-lambda/thaw/internal/hsperf"
 	"github.com/thaw-lambda/thaw/internal/initprofile"
@@ -84,20 +85,54 @@ func (p *profiler) copyJVMsOf(dir string) {
 	}
 }
 
-// jvmProfile takes the JVM that was the first to begin in the init.
+// copyClassLogs copies what JVMs that were asked to have logged so far in one of
+// the folders of profiles, each once.
+func (p *profiler) copyClassLogs(root *os.Root, dir string) {
+	folder, err := root.Open(".")
+	if err != nil {
+		return
+	}
+	defer folder.Close()
+	names, _ := folder.Readdirnames(maxTmp)
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if !strings.HasPrefix(name, "classes-") || !strings.HasSuffix(name, ".log") || p.classLogs[path] != nil || len(p.classLogs) >= maxJVMs {
+			continue
+		}
+		if data, err := readOwn(root, name, classlog.MaxBytes); err == nil {
+			p.classLogs[path] = data
+		}
+	}
+}
+
+// jvmProfile takes the JVM that was the first to begin in the init: by the
+// classes it logged, or else by what it counted.
 func (p *profiler) jvmProfile(in *initState) *initprofile.Profile {
-	var first *initprofile.Profile
+	var logged, counted []*initprofile.Profile
+	for _, data := range p.classLogs {
+		logged = append(logged, classlog.Profile(data))
+	}
 	for _, data := range p.jvms {
-		counters, err := hsperf.Parse(data)
-		if err != nil {
+		if counters, err := hsperf.Parse(data); err == nil {
+			counted = append(counted, counters.Profile())
+		}
+	}
+	if profile := in.first(logged); profile != nil {
+		return profile
+	}
+	return in.first(counted)
+}
+
+// first returns the profile of the process that was the first to begin in the
+// init, nil if none did. There may be nils among them.
+func (in *initState) first(profiles []*initprofile.Profile) (first *initprofile.Profile) {
+	from, to := in.begin().Add(-profileSlack), in.end().Add(profileSlack)
+	for _, p := range profiles {
+		if p == nil || p.Origin.Before(from) || !in.end().IsZero() && p.Origin.After(to) {
 			continue
 		}
-		profile := counters.Profile()
-		if profile == nil || profile.Origin.Before(in.begin().Add(-profileSlack)) || !in.end().IsZero() && profile.Origin.After(in.end().Add(profileSlack)) {
-			continue
-		}
-		if first == nil || profile.Origin.Before(first.Origin) {
-			first = profile
+		if first == nil || p.Origin.Before(first.Origin) {
+			first = p
 		}
 	}
 	return first

@@ -17,6 +17,7 @@ const HooksPath = "thaw"
 //go:embed wrapper
 //go:embed node/thaw.cjs node/hook.cjs node/es.cjs node/deep.cjs node/wrap.sh
 //go:embed ruby/thaw.rb ruby/wrap.sh
+//go:embed java/wrap.sh
 //go:embed python/sitecustomize.py python/thaw_profile.py python/thaw_coverage.py python/wrap.sh python/__pycache__/*.pyc
 var hooks embed.FS
 
