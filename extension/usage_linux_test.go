@@ -236,3 +236,20 @@ func TestBegunAt(t *testing.T) {
 		t.Errorf("a process that does not exist began at %v", got)
 	}
 }
+
+// Files of /proc may be anything: the kernel of a sandbox need not be Linux's.
+func FuzzProc(f *testing.F) {
+	f.Add([]byte("Name:\tnode\nVmHWM:\t   12345 kB\nThreads:\t11\n"))
+	f.Add([]byte("eth0: 1 2 3 4 5 6 7 8 9\n"))
+	f.Add([]byte("A=b\x00_HANDLER=x\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		statusField(data, "VmHWM:")
+		traffic(data)
+		if value, ok := variable(data, "_HANDLER="); !ok && value != "" {
+			t.Errorf("a variable that is not there is %q", value)
+		}
+		if n := number(data); len(data) < 18 && n < 0 {
+			t.Errorf("%q is %d", data, n)
+		}
+	})
+}

@@ -197,3 +197,20 @@ func checkUsages(t *testing.T, got []*lifecycle.Usage, cpu, gaps []time.Duration
 		}
 	}
 }
+
+func TestUsageOff(t *testing.T) {
+	f := func(value string, on bool) {
+		t.Helper()
+		environ := []string{"AWS_LAMBDA_RUNTIME_API=a", "THAW_USAGE=" + value}
+		cfg, _ := readConfig(environ)
+		l := &life{process: Process{Environ: environ}, log: zerolog.Nop()}
+		r := l.newRecorder(&cfg, lambdaapi.RegisterResponse{}, time.Now())
+		defer r.close()
+		if supported := newMeter(lookup(environ)) != nil; (r.meter != nil) != (on && supported) {
+			t.Errorf("THAW_USAGE=%s: the meter is on: %v", value, r.meter != nil)
+		}
+	}
+	f("", true)
+	f("on", true)
+	f("off", false)
+}
