@@ -93,7 +93,7 @@ func (s *procSource) read() reading {
 	}
 	r := reading{}
 	s.clocks(&r)
-	if s.newcomers() || r.gone || len(s.processes) == 0 {
+	if s.newcomers() || r.gone {
 		s.scan()
 		r.processes = len(s.processes)
 	}

@@ -45,4 +45,4 @@ type Experiment struct {
 }
 
 // predictionNote is in every format.
-const predictionNote = "Predicted by a model that was evaluated in a local emulation; not yet checked on AWS. The range held 90 % of the cases of that evaluation."
+const predictionNote = "Predicted by a model that was evaluated in a local emulation; not yet checked on AWS. The range held about 90 % of the cases of that evaluation."
