@@ -140,9 +140,6 @@ func (p *pool) cause(e *environmentState, at int64, others []*pool) lifecycle.Ca
 		return lifecycle.CauseReset
 	case !p.appeared:
 		return p.appear(at, others)
-	case p.credit > 0 && at <= p.creditUntil:
-		p.credit--
-		return lifecycle.CauseDeploy
 	}
 	var busy bool
 	for _, other := range p.environments {
@@ -155,7 +152,11 @@ func (p *pool) cause(e *environmentState, at int64, others []*pool) lifecycle.Ca
 			return lifecycle.CauseUnknown
 		}
 	}
-	if busy {
+	switch {
+	case busy && p.credit > 0 && at <= p.creditUntil:
+		p.credit-- // there would have been a warm one
+		return lifecycle.CauseDeploy
+	case busy:
 		return lifecycle.CauseScaleOut
 	}
 	return lifecycle.CauseExpired

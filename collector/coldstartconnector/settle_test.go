@@ -169,6 +169,12 @@ func TestCauses(t *testing.T) {
 		200  c@8 cold 100 1
 		201  d@8 cold 100 1
 		202  e@8 cold 100 1`, "deploy 2, first 1, scale-out 2")
+	f("a deploy, whose environment is reclaimed soon", `
+		0    a@7 cold 100 1
+		1    b@7 cold 100 1
+		200  c@8 cold 1 1
+		300  c@8 gone
+		400  d@8 cold 1 1`, "deploy 1, first 1, scale-out 1, expired 1")
 	f("a deploy of an idle function", `
 		0     a@7 cold 1 1
 		5000  b@8 cold 1 1
