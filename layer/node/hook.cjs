@@ -16,7 +16,7 @@ const MAX_BYTES = 512 * 1024;
 const MAX_VOLUME = MAX_BYTES * 0.8; // the rest is for what is written early, and for sums
 const MAX_SUMS = 1024;
 const MAX_TEXT = 256;
-const EARLY = 6; // times that what is open is written whatever that costs
+const EARLY = 4; // times that what is open is written whatever that costs
 const TICK = 100e3; // µs after which what is open is written
 const LONG = 20e3; // µs after which it matters how much of it was CPU
 const SHORT = 50; // µs: a built-in module that takes less was loaded already
@@ -249,7 +249,7 @@ function beginRecord(kind, name, path) {
   }
   starts[id] = t;
   if (t - lastWrite >= TICK) writeAll();
-  else if (earlyWrites < EARLY || early < t * 0.0015) announce(path, at);
+  else if (earlyWrites < EARLY || early < t * 0.001) announce(path, at);
   account(id, t);
   return id;
 }
@@ -408,7 +408,7 @@ function packageOf(name, path) {
 
 // announce writes what is open when a file of the function's own begins, or the
 // first of a package, so that an init that hangs in it says so. It costs a system
-// call, so that it has a budget: six times, and then 0.15 %.
+// call, so that it has a budget: four times, and then 0.1 %.
 function announce(path, at) {
   if (path === "") return; // built into Node.js
   if (at >= 0) {
