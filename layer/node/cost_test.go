@@ -15,8 +15,9 @@ const (
 	promisedMS    = 3
 	promisedShare = 0.02
 	inits         = 20
-	// A machine that is slow, or busy with something else, is no reason to fail.
-	tolerated = 1.5
+	// The promise is for a machine that has nothing else to do: two programs on one
+	// core slow down the hook's few cold milliseconds most. Beyond this it is the hook.
+	tolerated = 2
 )
 
 // BenchmarkCost holds the promise, for a function of real packages, for one of
