@@ -297,3 +297,6 @@ func (b *buffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
+
+// PID is the process's id, as a file is named by it.
+func (f *Function) PID() string { return strconv.Itoa(f.cmd.Process.Pid) }
