@@ -27,12 +27,19 @@ func Cheapest(sizes []Estimate, cost Cost) Estimate {
 	return slices.MinFunc(sizes, func(a, b Estimate) int { return cmp.Compare(cost(a.MemoryMB, a.MS), cost(b.MemoryMB, b.MS)) })
 }
 
-// Fastest returns the estimate that takes the least time; of equals the
-// cheapest.
+// saturated is the share of the time by which a faster size is no faster: the
+// next run would differ by as much.
+const saturated = 0.02
+
+// Fastest returns the estimate that takes the least time; of those that take
+// hardly more, the cheapest. Where a curve is saturated that is where it began to
+// be.
 func Fastest(sizes []Estimate, cost Cost) Estimate {
-	return slices.MinFunc(sizes, func(a, b Estimate) int {
-		return cmp.Or(cmp.Compare(a.MS, b.MS), cmp.Compare(cost(a.MemoryMB, a.MS), cost(b.MemoryMB, b.MS)))
-	})
+	least := math.Inf(1)
+	for _, e := range sizes {
+		least = min(least, e.MS)
+	}
+	return Cheapest(slices.DeleteFunc(slices.Clone(sizes), func(e Estimate) bool { return e.MS > (1+saturated)*least }), cost)
 }
 
 // Within returns the cheapest estimate whose duration, times scale, keeps the

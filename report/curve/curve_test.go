@@ -146,6 +146,10 @@ func TestObjectives(t *testing.T) {
 	if got := Fastest(estimates, Duration).MemoryMB; got != 2048 {
 		t.Errorf("fastest = %g MB", got)
 	}
+	flat := []Estimate{{128, 100, 95, 105, true}, {512, 99, 95, 103, true}, {1024, 98.5, 95, 103, true}}
+	if got := Fastest(flat, Duration).MemoryMB; got != 128 {
+		t.Errorf("fastest of a function that waits = %g MB", got)
+	}
 	if got := Knee(estimates, Duration).MemoryMB; got != 1024 {
 		t.Errorf("knee = %g MB", got)
 	}
