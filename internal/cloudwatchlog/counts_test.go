@@ -84,6 +84,7 @@ func TestCounts(t *testing.T) {
 	f("oldest style exit", whole(id1, "")+"RequestId: "+id1+" Process exited before completing request\n", counts{1, 0, 1})
 	f("both styles for one", start(id1)+"2024-03-04T17:22:38.033Z "+id1+" Task timed out after 3.00 seconds\n"+end(id1)+rep(id1, timeout), counts{1, 0, 0, 1})
 	f("handled exception", start(id1)+"[ERROR] ValueError: no\nTraceback (most recent call last):\n  File \"app.py\"\n"+end(id1)+rep(id1, ""), counts{1})
+	f("lines with and without their time", "2026-11-20T10:00:00.000Z INIT_START Runtime Version: python:3.12.v27\n"+whole(id1, "")+start(id2)+end(id2)+rep(id2, timeout), counts{2, 0, 0, 1})
 	f("an application's words", start(id1)+"RequestId: is my favourite header\nTask timed out after 3.00 seconds, said the queue\nINFO REPORT RequestId: x\nEND of the story\n"+end(id1)+rep(id1, ""), counts{1})
 
 	f("REPORT without START", rep(id1, cold), counts{1, 1})

@@ -328,7 +328,18 @@ func (rd *reader) continues(text string) bool {
 	if rd.prefixed != nil && !*rd.prefixed {
 		return outcomeStart.MatchString(rd.pending.Message) && errorType(text) != ""
 	}
+	// Files of several kinds are put together now and then. A line of the
+	// platform after another of its own is no part of that.
+	if platform(text) && (platform(rd.pending.Message) || outcome(rd.pending.Message)) {
+		return false
+	}
 	return !rd.pending.Time.IsZero()
+}
+
+// outcome says whether a message is one that the platform wrote about the end
+// of an invocation, before its REPORT named a status.
+func outcome(message string) bool {
+	return outcomeStart.MatchString(message) || timedOut.MatchString(message)
 }
 
 // outcomeStart begins an event whose second line names the type of an error.
