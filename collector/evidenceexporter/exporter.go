@@ -229,20 +229,22 @@ func (e *evidenceExporter) keep(j job) error {
 
 // extend adds spans that came later to the cold starts of their trace.
 func (e *evidenceExporter) extend(j job) error {
-	for _, c := range e.index.ofTrace(j.coldStart.ID) {
-		kept, err := e.files.read(c.ID)
-		if err != nil {
-			return err
-		}
-		j.spans.ResourceSpans().MoveAndAppendTo(kept.ResourceSpans())
-		size, err := e.files.write(c.ID, kept)
-		if err != nil {
-			return err
-		}
-		for _, id := range e.index.add(c, size) {
-			e.files.remove(id)
-		}
-		return nil // there is one but in made up traces
+	found := e.index.ofTrace(j.coldStart.ID)
+	if len(found) == 0 {
+		return nil
+	}
+	c := found[0] // there is one but in made up traces
+	kept, err := e.files.read(c.ID)
+	if err != nil {
+		return err
+	}
+	j.spans.ResourceSpans().MoveAndAppendTo(kept.ResourceSpans())
+	size, err := e.files.write(c.ID, kept)
+	if err != nil {
+		return err
+	}
+	for _, id := range e.index.add(c, size) {
+		e.files.remove(id)
 	}
 	return nil
 }

@@ -87,7 +87,6 @@ type result struct {
 	added       time.Duration
 	dropped     int64
 	maxRSS      int64
-	missing     []spool.Missing
 	billed      time.Duration
 }
 
