@@ -197,6 +197,10 @@ func ledger(t *testing.T) store {
 		metric.LabelCPUEnforced: {"false"},
 		metric.LabelCause:       {"first", "scale-out"},
 		metric.LabelIdleOutcome: {metric.IdleReused, metric.IdleReclaimed},
+
+		metric.LabelPackage:        {"sharp", "(own code)"},
+		metric.LabelPackageVersion: {"0.33.4"},
+		metric.LabelPackageOrigin:  {"function"},
 	}
 	base := []string{
 		set(metric.LabelName, "thumbnail", metric.LabelMemory, "512", metric.LabelArch, "amd64"),

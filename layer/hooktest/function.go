@@ -78,7 +78,9 @@ func Start(t testing.TB, c Command) *Function {
 	}, c.Env...)
 	f.cmd.Stdout, f.cmd.Stderr = f.output, f.output
 	f.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	f.mu.Lock() // the function may ask before Start returns
 	f.started = time.Now()
+	f.mu.Unlock()
 	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -293,7 +293,10 @@ func TestNowhereToWrite(t *testing.T) {
 		if len(content) == 0 || len(content) > 1024 {
 			t.Errorf("%d bytes on a disk of 1024", len(content))
 		}
-		parse(t, content)
+		// The ends of modules that did not fit are missing.
+		if _, err := hooktest.Parse(content); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

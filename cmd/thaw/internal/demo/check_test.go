@@ -16,7 +16,7 @@ func TestCompare(t *testing.T) {
 	rep := func(points ...report.CurvePoint) *report.Report {
 		return &report.Report{Functions: []*report.Function{{Name: "a", MemoryCurve: points}}}
 	}
-	right := report.CurvePoint{MemoryMB: 128, Invocations: 15, ColdStarts: 3, Errors: 1, Timeouts: 1}
+	right := report.CurvePoint{Basis: "measured", MemoryMB: 128, Invocations: 15, ColdStarts: 3, Errors: 1, Timeouts: 1}
 	f := func(differences int, r *report.Report) {
 		t.Helper()
 		if got := compare(r, truth); len(got) != differences {
@@ -25,7 +25,8 @@ func TestCompare(t *testing.T) {
 	}
 	f(0, rep(right))
 	f(1, rep())
-	f(1, rep(right, report.CurvePoint{MemoryMB: 256, Invocations: 1}))
+	f(1, rep(right, report.CurvePoint{Basis: "measured", MemoryMB: 256, Invocations: 1}))
+	f(0, rep(right, report.CurvePoint{Basis: "predicted", MemoryMB: 256}))
 	for _, change := range []func(*report.CurvePoint){
 		func(p *report.CurvePoint) { p.Invocations++ },
 		func(p *report.CurvePoint) { p.ColdStarts-- },
