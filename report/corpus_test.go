@@ -81,7 +81,6 @@ func corpus() []planted {
 	sdk["node_modules/aws-sdk/lib/aws.js"] = requires(30, "../clients/c%d")
 	sdk["node_modules/aws-sdk/clients/s3.js"] = busy(30) + "exports.S3 = class {};\n"
 	small := many(240, "src/m%d.js", "exports.a# = #;\n")
-	heavy := npm("heavy", "1.0.0", busy(40)+"exports.use = function use() { return [1].map(function one(x) { return x; }); };\n")
 	source := "exports.x = [" + strings.Repeat("function () { return 'a string that is long enough to be worth compiling'; },\n", 9000) + "];\n"
 	python := map[string]string{"lib/__init__.py": ""}
 	imports := ""
@@ -101,9 +100,6 @@ func corpus() []planted {
 			fault: node_("const {f1} = require('./lib');\n", barrel), twin: node_("const {f1} = require('./lib/m1');\n", barrel)},
 		{rule: "whole-sdk", runtime: "nodejs",
 			fault: node_("const AWS = require('aws-sdk');\n", sdk), twin: node_("const {S3} = require('aws-sdk/clients/s3');\n", sdk)},
-		{rule: "unused-package", runtime: "nodejs",
-			fault: node_("const heavy = require('heavy');\n", heavy),
-			twin:  map[string]string{"app.js": "const heavy = require('heavy');\nexports.handler = async () => heavy.use();\n", "node_modules/heavy/index.js": heavy["node_modules/heavy/index.js"], "node_modules/heavy/package.json": heavy["node_modules/heavy/package.json"]}},
 		{rule: "duplicate-package", runtime: "nodejs",
 			fault: node_("require('dup'); require('other');\n", npm("dup", "2.0.0", busy(15)), npm("other", "1.0.0", "require('dup');\n"), map[string]string{
 				"node_modules/other/node_modules/dup/package.json": `{"name":"dup","version":"1.0.0","main":"index.js"}`, "node_modules/other/node_modules/dup/index.js": busy(15)}),
@@ -264,13 +260,32 @@ func TestCorpus(t *testing.T) {
 // Every rule about packages has a fault in the corpus, or one that is not a
 // function's: what the store and the platform say.
 func TestCorpusIsComplete(t *testing.T) {
-	tested := map[string]bool{"init-inside": true, "deploy-packages": true} // TestDeployAndInsideFindings
+	tested := map[string]bool{
+		"init-inside": true, "deploy-packages": true, // TestDeployAndInsideFindings
+		// TestUnusedPackage: V8's best-effort coverage lists a package in some runs
+		// only, so a real run proves nothing either way.
+		"unused-package": true,
+	}
 	for _, p := range corpus() {
 		tested[p.rule] = true
 	}
 	for _, rule := range profileRules() {
 		if !tested[rule.ID] {
 			t.Errorf("%s has no fault in the corpus", rule.ID)
+		}
+	}
+}
+
+func TestUnusedPackage(t *testing.T) {
+	const file = "thaw-init\t1\tnodejs\t22\t7\t1790000000000000\nr\t1\t0\tcjs\t1000\t201000\t500\t-\tapp\t/var/task/app.js\n" +
+		"r\t2\t1\tcjs\t2000\t152000\t9000\t-\theavy\t/var/task/node_modules/heavy/index.js\nm\thandler_end\t201000\n"
+	for coverage, want := range map[string]int{"c\t0\t12\t/var/task/node_modules/heavy/index.js\n": 1, "c\t1\t12\t/var/task/node_modules/heavy/index.js\n": 0, "": 0} {
+		p, err := initprofile.Parse([]byte(file + coverage))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := unusedRule(newProfile(p, &lifecycle.Init{Status: lifecycle.Success, Profile: &lifecycle.InitProfile{}}, evidence.ColdStart{InitMS: 200})); len(found) != want {
+			t.Errorf("%q: %v", coverage, ids(found))
 		}
 	}
 }

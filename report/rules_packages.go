@@ -33,7 +33,7 @@ func profileRules() []Rule {
 		{ID: "deploy-packages", Title: "A deploy made the init longer", When: "The median init of the kept cold starts of the newest version is at least 20 ms and 5 % above that of the version before.", Guard: "Only at one memory size and architecture.", Source: source, find: inProfiles},
 		{ID: "barrel-file", Title: "A barrel file", When: "A file imports at least 20 others of its folder and package, and less than half of its time is its own.", Guard: "Those that the first invocation did not use take 10 ms and 2 % of the init.", Source: source, find: inProfiles},
 		{ID: "whole-sdk", Title: "A whole SDK", When: "aws-sdk (v2) or googleapis is loaded with all of its services.", Guard: "It takes 10 ms and 2 % of the init.", Source: source, find: inProfiles},
-		{ID: "unused-package", Title: "Heavy and unused in the first invocation", When: "With THAW_PROFILE=deep: a package takes 10 ms and 2 % of the init, and the first invocation executed none of its functions.", Guard: "Coverage is known of at least 80 % of its modules.", Source: source, find: inProfiles},
+		{ID: "unused-package", Title: "Heavy and unused in the first invocation", When: "With THAW_PROFILE=deep: a package takes 10 ms and 2 % of the init, and none of its functions is known to have run in the first invocation: worth a look, not more.", Guard: "Coverage is known of at least 80 % of its modules.", Source: source, find: inProfiles},
 		{ID: "duplicate-package", Title: "A package more than once", When: "A package is loaded from two folders.", Guard: "The copies but the heaviest take a millisecond.", Source: source, find: inProfiles},
 		{ID: "dev-tooling", Title: "Development tooling in production", When: "A compiler, test framework or linter is loaded, for at least 5 ms.", Source: source, find: inProfiles},
 		{ID: "source-maps", Title: "Source maps", When: "Source maps are on, and the maps beside the loaded files have at least 1 MB.", Source: source, find: inProfiles},
@@ -151,9 +151,9 @@ func barrelRule(p *InitProfile) []Finding {
 		f := profileFinding("barrel-file", basisPredicted, int64(siblings), unused)
 		f.Claim = fmt.Sprintf("%s loads %s modules of its folder, %s in all.", name, thousands(int64(siblings)), ms(milli(n.Total)))
 		if known*10 >= siblings*8 { // of a file that is not listed nothing is known
-			f.Claim += fmt.Sprintf(" The first invocation used %d of them.", used)
-			f.Basis = basisMeasured
-			f.Evidence = append(f.Evidence, fmt.Sprintf("Measured: the modules that were not used took %s.", ms(milli(unused))))
+			f.Claim += fmt.Sprintf(" At least %d of them were used by the first invocation.", used)
+			f.Basis = string(lifecycle.Derived)
+			f.Evidence = append(f.Evidence, fmt.Sprintf("Derived: the modules that are not known to have been used took %s.", ms(milli(unused))))
 		} else {
 			f.Evidence = append(f.Evidence, "Predicted: an upper bound, as if none of them were needed. THAW_PROFILE=deep measures which are.")
 		}
@@ -257,13 +257,14 @@ func unusedRule(p *InitProfile) []Finding {
 		if c == nil || c.hit > 0 || c.files*10 < u.Modules*8 || c.functions == 0 || u.Own() || u.Name == "" || u.Self < p.worth() || u.Entry == nil || u.Origin != initprofile.FromFunction && u.Origin != initprofile.FromLayer {
 			continue
 		}
-		f := profileFinding("unused-package", basisMeasured, c.functions, u.Self)
-		f.Claim = fmt.Sprintf("%s takes %s of the init, and the first invocation executed none of its %s functions.", u.Label(), ms(milli(u.Self)), thousands(c.functions))
+		f := profileFinding("unused-package", string(lifecycle.Derived), c.functions, u.Self)
+		f.Severity = severityInfo
+		f.Claim = fmt.Sprintf("%s takes %s of the init, and none of its %s functions is known to have run in the first invocation.", u.Label(), ms(milli(u.Self)), thousands(c.functions))
 		f.Change = fmt.Sprintf("Load it where it is used: move `require('%s')` into the function that needs it, or `await import('%s')`.", u.Name, u.Name)
 		if p.tree.Runtime == "python" {
 			f.Change = fmt.Sprintf("Load it where it is used: move `import %s` into the function that needs it.", u.Name)
 		}
-		f.Evidence = append(f.Evidence, p.importedBy(u.Entry), "Measured: its self time, without what it loads of other packages. A path that the first invocation did not take may use it.")
+		f.Evidence = append(f.Evidence, p.importedBy(u.Entry), "Derived: its self time is measured; the coverage of V8 does not know of every function that ran only once. Check before you move it.")
 		out = append(out, f)
 	}
 	return out
