@@ -14,6 +14,7 @@ import (
 
 	"github.com/thaw-lambda/thaw/cmd/thaw/internal/replay"
 	"github.com/thaw-lambda/thaw/internal/cloudwatchlog"
+	"github.com/thaw-lambda/thaw/internal/collectorproc"
 	"github.com/thaw-lambda/thaw/internal/lifecycle"
 	"github.com/thaw-lambda/thaw/report"
 )
@@ -143,7 +144,7 @@ func (f *importFlags) sendSpool(ctx context.Context, log *cloudwatchlog.Log, std
 	}
 	records := log.Spool()
 	for i, body := range records {
-		if err := replay.Post(ctx, strings.TrimSuffix(f.send, "/"), body); err != nil {
+		if err := collectorproc.Post(ctx, strings.TrimSuffix(f.send, "/"), body); err != nil {
 			return fmt.Errorf("send record %d of %d of the spool to %s: %w", i+1, len(records), f.send, err)
 		}
 	}

@@ -42,6 +42,8 @@ type world struct {
 	prices    string
 	begun     time.Time
 	dir       string
+	// spool holds what extensions could not send in time, as in a reset.
+	spool collectorproc.Spool
 }
 
 func newWorld(t *testing.T, env ...string) *world {
@@ -77,6 +79,9 @@ func newWorldWith(t *testing.T, lambda *emulator.Emulator, env ...string) *world
 	t.Cleanup(prices.Close)
 	w.prices = prices.URL
 	w.lambda = lambda
+	if lambda.Log == nil {
+		lambda.Log = &w.spool
+	}
 	if err := w.lambda.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +166,9 @@ func (w *world) drain() *report.Report {
 	w.t.Helper()
 	if err := w.lambda.Close(); err != nil {
 		w.t.Fatalf("close the local Lambda: %v", err)
+	}
+	if err := w.collector.Deliver(w.t.Context(), &w.spool); err != nil {
+		w.t.Fatal(err)
 	}
 	if err := w.collector.Flush(w.t.Context()); err != nil {
 		w.t.Fatal(err)

@@ -63,8 +63,12 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, collector.Stop()) }()
 
-	ledger, err := c.invokeAll(ctx, a, collector.OTLP)
+	var spool collectorproc.Spool
+	ledger, err := c.invokeAll(ctx, a, collector.OTLP, &spool)
 	if err != nil {
+		return err
+	}
+	if err := collector.Deliver(ctx, &spool); err != nil {
 		return err
 	}
 	if err := collector.Flush(ctx); err != nil {
@@ -106,14 +110,15 @@ func tempDir() (string, error) {
 }
 
 // invokeAll runs the functions in a local Lambda and returns when all that they
-// had to say has been sent.
-func (c *Config) invokeAll(ctx context.Context, a *assets, otlp string) (_ *emulator.Ledger, err error) {
+// had to say has been sent. Their log goes to log: what could not be sent in
+// time is in it.
+func (c *Config) invokeAll(ctx context.Context, a *assets, otlp string, log io.Writer) (_ *emulator.Ledger, err error) {
 	prices, stop, err := servePrices(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
-	lambda := &emulator.Emulator{}
+	lambda := &emulator.Emulator{Log: log}
 	if err := lambda.Start(ctx); err != nil {
 		return nil, err
 	}

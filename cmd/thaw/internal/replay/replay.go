@@ -7,12 +7,9 @@
 package replay
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"time"
 
@@ -168,7 +165,7 @@ func (c *Collector) send(ctx context.Context) error {
 		return fmt.Errorf("encode the spans: %w", err)
 	}
 	c.batch = newBatch()
-	if err := Post(ctx, c.process.OTLP, body); err != nil {
+	if err := collectorproc.Post(ctx, c.process.OTLP, body); err != nil {
 		return fmt.Errorf("replay into the collector: %w\n%s", err, c.process.Log())
 	}
 	return nil
@@ -180,23 +177,4 @@ func (c *Collector) Finish(ctx context.Context) error {
 		return err
 	}
 	return c.process.Flush(ctx)
-}
-
-// Post sends one OTLP request to an OTLP/HTTP endpoint.
-func Post(ctx context.Context, endpoint string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/v1/traces", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-protobuf")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(answer))
-	}
-	return nil
 }
