@@ -240,6 +240,7 @@ func TestHoldIsOverInTime(t *testing.T) {
 	h = startHeld(t, "end")
 	begun = time.Now()
 	h.invoke("a")
+	time.Sleep(100 * time.Millisecond) // it is held by now
 	h.tell(startEvent(begun, "a"), telemetryEvent(begun, lambdaapi.TypeLogsDropped, `{"droppedRecords":3,"droppedBytes":9,"reason":"slow"}`))
 	if at := h.awaitNext().Sub(begun); at > time.Second {
 		t.Errorf("records were dropped, and next was called after %v", at)
