@@ -46,8 +46,10 @@ func render(cells []*cell, failed map[string][]float64) string {
 
 Written by the test in internal/e2e/reliability (` + "`go test ./internal/e2e/reliability -update`" + `). It runs the real extension in the local Lambda
 against backends that fail in every way that they do, under each flush policy, and asserts: every invocation of the local Lambda's ledger is
-at the backend or in the log, nothing is counted as lost, a dead backend is waited for at most once in the life of an environment, ` + "`adaptive`" + ` adds
-less than 1 % of what is billed, and a reset takes no more than the extension's share of a shutdown. Times were taken with ` + fmt.Sprint(parallel) + ` to ` + fmt.Sprint(3*parallel) + `
+at the backend or in the log, but for what the backend of partial success rejects, which is counted; a dead backend is waited for at most once in
+the life of an environment. Time is asserted with room for a busy machine, so these bounds are wider than what is promised: ` + "`adaptive`" + ` adds at
+most 1 % of what is billed and 30 ms; at most a tenth of a cell's invocations, or one, are prolonged by more than 160 ms; the median reset with a
+dead backend takes at most twice that with a healthy one and 450 ms; at most 20 MB are resident. Times were taken with ` + fmt.Sprint(parallel) + ` to ` + fmt.Sprint(3*parallel) + `
 environments side by side on a machine that did other things too: they are upper bounds, and it is their order that says something.
 
 Each entry is: what the extension added to an invocation after its response, median and largest, in ms; invocations that waited, and how long
